@@ -1,0 +1,1 @@
+"""Ground and ingestion: documents become SQL rows, Tantivy postings and Qdrant vectors."""

@@ -1,0 +1,1 @@
+"""One file per format, each `parse(name, content) -> list[ParsedText]`; `table.py` names them all."""

@@ -1,0 +1,1 @@
+"""Where documents come from: each source yields SourceFile values and knows what has gone."""

@@ -1,0 +1,218 @@
+"""The SQL tables: documents are the truth; passages and cached vectors are derived, per generation.
+
+Alembic's `migrations/` builds exactly these on SQLite and PostgreSQL. Rows never leave `indexer/store`.
+Times are UTC seconds since the epoch (REAL), so that both databases compare them alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+SCHEMA_VERSION = 1
+"""Of what is derived from documents (passages, both indexes): part of every generation's fingerprint."""
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Declarative base; constraints are named so that migrations can find them."""
+
+    metadata = MetaData(naming_convention=NAMES)
+
+
+class CollectionRow(Base):
+    """A named set of documents, with the language of its stemming."""
+
+    __tablename__ = "collections"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    language: Mapped[str] = mapped_column(String(8))
+    created_at: Mapped[float] = mapped_column(Float)
+
+
+class GenerationRow(Base):
+    """A pair of indexes of a collection, and the fingerprint of what makes them stale. One is `live`."""
+
+    __tablename__ = "generations"
+    __table_args__ = (Index("ix_generations_collection_state", "collection", "state"),)
+
+    generation_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    collection: Mapped[str] = mapped_column(ForeignKey("collections.name", ondelete="CASCADE"))
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16))
+    """building | live | retired"""
+    parts: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """What the fingerprint is made of: embedder, prompts, dimension, sizes, analyzer, schema; shown on a mismatch."""
+    dimension: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[float] = mapped_column(Float)
+    live_at: Mapped[float | None] = mapped_column(Float)
+
+
+class TaskRow(Base):
+    """One acknowledged request for work; its state and counts are read off its jobs and these totals."""
+
+    __tablename__ = "tasks"
+
+    task_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    collection: Mapped[str] = mapped_column(String(64), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    """add | delete | rebuild"""
+    accepted: Mapped[int] = mapped_column(Integer)
+    unchanged: Mapped[int] = mapped_column(Integer)
+    canceled: Mapped[bool] = mapped_column(Boolean)
+    created_at: Mapped[float] = mapped_column(Float, index=True)
+
+
+class SourceRow(Base):
+    """A file or posted document as accepted; `content` is kept until it is parsed, and after a failure for a retry."""
+
+    __tablename__ = "sources"
+    __table_args__ = (
+        Index("uq_sources_collection_uri", "collection", "uri", unique=True),
+        Index("ix_sources_collection_state", "collection", "state"),
+    )
+
+    source_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    collection: Mapped[str] = mapped_column(ForeignKey("collections.name", ondelete="CASCADE"))
+    uri: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    content_hash: Mapped[str] = mapped_column(String(64))
+    """Of content and overrides together: equal means nothing to do."""
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    overrides: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """document_id, title, link, metadata, access as the caller gave them."""
+    state: Mapped[str] = mapped_column(String(16))
+    """queued | ready | failed"""
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error: Mapped[str | None] = mapped_column(Text)
+    content: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[float] = mapped_column(Float)
+    updated_at: Mapped[float] = mapped_column(Float)
+
+
+class DocumentRow(Base):
+    """A document: the truth of text, metadata and access."""
+
+    __tablename__ = "documents"
+    __table_args__ = (
+        Index("ix_documents_source_id", "source_id"),
+        Index("ix_documents_collection_updated_at", "collection", "updated_at"),
+    )
+
+    collection: Mapped[str] = mapped_column(ForeignKey("collections.name", ondelete="CASCADE"), primary_key=True)
+    document_id: Mapped[str] = mapped_column(String(512), primary_key=True)
+    source_id: Mapped[str] = mapped_column(ForeignKey("sources.source_id", ondelete="CASCADE"))
+    title: Mapped[str] = mapped_column(Text)
+    uri: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    blocks: Mapped[list[Any]] = mapped_column(JSON)
+    """[[kind, start, end, heading_path, page], ...]"""
+    doc_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
+    access: Mapped[list[str]] = mapped_column(JSON)
+    version: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[float] = mapped_column(Float)
+    updated_at: Mapped[float] = mapped_column(Float)
+
+
+class DocumentAccessRow(Base):
+    """`documents.access` again, one row a principal, for reads that SQL itself must restrict."""
+
+    __tablename__ = "document_access"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["collection", "document_id"], ["documents.collection", "documents.document_id"], ondelete="CASCADE"
+        ),
+        Index("ix_document_access_collection_principal", "collection", "principal"),
+    )
+
+    collection: Mapped[str] = mapped_column(String(64), primary_key=True)
+    document_id: Mapped[str] = mapped_column(String(512), primary_key=True)
+    principal: Mapped[str] = mapped_column(String(128), primary_key=True)
+
+
+class PassageRow(Base):
+    """A passage of a document in one generation. Written by `indexer/apply.py` only."""
+
+    __tablename__ = "passages"
+    __table_args__ = (Index("ix_passages_generation_id_document_id", "generation_id", "document_id"),)
+
+    generation_id: Mapped[str] = mapped_column(
+        ForeignKey("generations.generation_id", ondelete="CASCADE"), primary_key=True
+    )
+    passage_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    document_id: Mapped[str] = mapped_column(String(512))
+    document_version: Mapped[int] = mapped_column(Integer)
+    ordinal: Mapped[int] = mapped_column(Integer)
+    text: Mapped[str] = mapped_column(Text)
+    start: Mapped[int] = mapped_column("start_char", Integer)
+    end: Mapped[int] = mapped_column("end_char", Integer)
+    heading_path: Mapped[list[str]] = mapped_column(JSON)
+    page: Mapped[int | None] = mapped_column(Integer)
+    text_hash: Mapped[str] = mapped_column(String(64))
+    """Of exactly what the embedder saw; the key into `vectors`."""
+
+
+class VectorRow(Base):
+    """A cached vector: the same text under the same embedder is never encoded twice."""
+
+    __tablename__ = "vectors"
+
+    embedder: Mapped[str] = mapped_column(String(64), primary_key=True)
+    text_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    """Little-endian float32[dim]."""
+
+
+class JobRow(Base):
+    """The outbox: work committed with the change that causes it, done by a worker, idempotent.
+
+    kind `parse` (source_id): bytes -> documents, then one `index` job each; `index` (document_id): document -> both
+    indexes of every live or building generation, or of `generation_id` alone during a rebuild; `delete` (document_id).
+    At most one job of a document or source runs at a time.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_state_available_at", "state", "available_at"),
+        Index("ix_jobs_task_id_state", "task_id", "state"),
+        Index("ix_jobs_collection_subject", "collection", "subject"),
+    )
+
+    job_id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    task_id: Mapped[str] = mapped_column(ForeignKey("tasks.task_id", ondelete="CASCADE"))
+    collection: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str] = mapped_column(String(520))
+    """The key that serialises jobs: `source:<id>` or `document:<id>`."""
+    generation_id: Mapped[str | None] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(16))
+    """queued | running | succeeded | failed | canceled"""
+    attempts: Mapped[int] = mapped_column(Integer)
+    claimed_by: Mapped[str | None] = mapped_column(String(128))
+    lease_until: Mapped[float | None] = mapped_column(Float)
+    available_at: Mapped[float] = mapped_column(Float)
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[float] = mapped_column(Float)
+    finished_at: Mapped[float | None] = mapped_column(Float)

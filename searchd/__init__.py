@@ -1,0 +1,1 @@
+"""The query daemon: retrieve, fuse, rerank, present, and say honestly what ran."""

@@ -1,0 +1,1 @@
+"""The reranking cascade: one small protocol, one file per kind of model."""

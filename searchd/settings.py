@@ -1,0 +1,71 @@
+"""Query-time settings: the daemon's address and budgets, and profiles (depth, fusion, cascade).
+
+Extends `indexer/settings.py`; `SETTINGS_TABLE` there and here make the one table of `searchd settings`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from indexer import settings as indexer_settings
+
+HOUSE_RERANKER = "rerank-base"
+"""The packaged cross-encoder; anything else in a stage's `model` is a Hugging Face name or a folder."""
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One reranker in the cascade: scores the top `depth`, of which `keep` go on to the next stage."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$", description="Name in answers and metrics")]
+    model: Annotated[str, Meta(min_length=1, description="Packaged model, Hugging Face name or folder")] = HOUSE_RERANKER
+    depth: Annotated[int, Meta(ge=1, le=1000, description="Passages it scores at most")] = 50
+    keep: Annotated[int, Meta(ge=1, le=1000, description="Passages that go on to the next stage")] = 20
+    max_length: Annotated[int, Meta(ge=16, le=8192, description="Tokens of query and passage together")] = 256
+    budget_ms: Annotated[int, Meta(ge=1, le=60000, description="Time it may take")] = 400
+    blend: Annotated[float, Meta(ge=0, le=1, description="w in w*z(stage) + (1-w)*z(rrf); 1 is the stage alone")] = 0.3
+    enabled: Annotated[bool, Meta(description="Off: the stage is left out unless a request names it")] = True
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A named set of all query-time choices."""
+
+    depth: Annotated[int, Meta(ge=1, le=1000, description="Passages taken of each system")] = 100
+    fusion: Annotated[str, Meta(pattern="^rrf$", description="How systems are fused")] = "rrf"
+    rrf_k: Annotated[float, Meta(ge=1, le=1000, description="k of reciprocal rank fusion")] = 60
+    weights: Annotated[dict[str, float], Meta(description="Weight of each system in the fusion")] = {}
+    stages: Annotated[tuple[Stage, ...], Meta(max_length=4, description="The cascade, in order")] = (
+        Stage(name="small", depth=50, keep=20, max_length=64, budget_ms=600),
+        Stage(name="large", depth=20, keep=20, max_length=256, budget_ms=1200),
+    )
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may come with `Authorization: Bearer <secret>`, whose documents they read, and whether they may write."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    secret: Annotated[str, Meta(min_length=16, extra={"secret": True})]
+    principals: tuple[str, ...] = ()
+    write: bool = False
+
+
+class Settings(indexer_settings.Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of the product."""
+
+    host: Annotated[str, Meta(min_length=1, description="Address `searchd serve` binds")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port it binds; 0: any free one")] = 8000
+    timeout_ms: Annotated[
+        int, Meta(ge=0, le=60000, description="Whole-query budget, ms; 0: 800 with a GPU, 3000 on CPU")
+    ] = 0
+    max_timeout_ms: Annotated[int, Meta(ge=100, le=600000, description="Most a request may ask for, ms")] = 30000
+    profiles: Annotated[dict[str, Profile], Meta(description="Named query-time choices; `default` is used unless asked")] = {}
+    keys: Annotated[tuple[Key, ...], Meta(description="API keys: name, secret, principals, write", extra={"secret": True})] = ()
+    run_worker: Annotated[
+        bool, Meta(description="Whether `searchd serve` also indexes; off for replicas beside `indexer run`")
+    ] = True
+
+    def profile(self, name: str) -> Profile | None:
+        """Return the profile of this name, None if there is none; `default` always exists."""
+        return self.profiles.get(name) or (Profile() if name == "default" else None)
