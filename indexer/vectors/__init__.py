@@ -1,4 +1,4 @@
-"""Nearest neighbours over passages: the VectorIndex protocol. Backends: `edge.py` (in-process), `server.py` (cluster)."""
+"""Nearest neighbours over passages: the VectorIndex protocol. Backends: `edge.py` (in-process), `server.py`."""
 
 from __future__ import annotations
 

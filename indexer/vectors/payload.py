@@ -1,0 +1,140 @@
+"""What a point carries beside its vector, laid out so that every filter of `indexer/filters.py` has a native condition.
+
+`terms` holds one keyword per value ("lang=sen", "version=n2", "draft=btrue") and per fact ("lang?", "lang?s");
+numbers and strings are repeated per field for ranges and substrings. `filters.py` compiles against these names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from indexer.types import IndexedDocument, Metadata, Scalar
+
+DOCUMENT_ID, VERSION, ACCESS, TERMS, METADATA = "document_id", "version", "access", "terms", "metadata"
+KEYWORDS = (DOCUMENT_ID, ACCESS, TERMS)
+"""Payload fields with a keyword index from the start; `TERMS` also serves prefixes."""
+
+LONG_CHARS = 256
+"""A longer string is in `terms` as a hash (equality) and as its first characters (prefix)."""
+
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+_ORDER_BYTES = 6
+"""48 bits fit a float64 exactly, and UTF-8 sorts like the code points that Python compares."""
+
+
+def payload_of(document: IndexedDocument) -> dict[str, Any]:
+    """Return the payload of each of the document's points."""
+    payload: dict[str, Any] = {
+        DOCUMENT_ID: document.document_id,
+        VERSION: document.version,
+        ACCESS: list(document.access),
+        METADATA: json.dumps(dict(document.metadata), ensure_ascii=False, separators=(",", ":")),
+    }
+    terms: list[str] = []
+    for field, value in document.metadata.items():
+        values = value if isinstance(value, tuple | list) else (value,)
+        terms.append(exists_term(field))
+        for scalar in values:
+            terms.extend(_terms_of(field, scalar))
+            for key, entry in _sortable(field, scalar):
+                payload.setdefault(key, []).append(entry)
+    payload[TERMS] = list(dict.fromkeys(terms))
+    return payload
+
+
+def metadata_of(payload: dict[str, Any]) -> Metadata:
+    """Return the metadata a payload was made from, lists as tuples again."""
+    held: dict[str, Any] = json.loads(payload.get(METADATA) or "{}")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in held.items()}
+
+
+def encoded(field: str) -> str:
+    """Return the field's name as a payload key may hold it; different names stay different."""
+    return "".join(c if c in _SAFE else f"-{ord(c):x}-" for c in field)
+
+
+def number_key(field: str) -> str:
+    """Return the payload key of the field's numbers, as floats."""
+    return f"n_{encoded(field)}"
+
+
+def string_key(field: str) -> str:
+    """Return the payload key of the field's strings."""
+    return f"s_{encoded(field)}"
+
+
+def order_keys(field: str) -> tuple[str, str]:
+    """Return the payload keys of the first and second six bytes of the field's strings, as floats."""
+    return f"o_{encoded(field)}", f"q_{encoded(field)}"
+
+
+def exists_term(field: str) -> str:
+    """Return the keyword that says the field is there."""
+    return f"{encoded(field)}?"
+
+
+def string_term(field: str) -> str:
+    """Return the keyword that says the field has a string value."""
+    return f"{encoded(field)}?s"
+
+
+def equal_term(field: str, value: Scalar) -> str | None:
+    """Return the keyword of `field = value`; None for NaN, which equals nothing."""
+    name = encoded(field)
+    if isinstance(value, bool):
+        return f"{name}=b{str(value).lower()}"
+    if isinstance(value, str):
+        if len(value) > LONG_CHARS:
+            return f"{name}=h{hashlib.sha256(value.encode('utf-8', 'surrogatepass')).hexdigest()}"
+        return f"{name}=s{value}"
+    if value != value:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return f"{name}=n{value}"
+
+
+def prefix_terms(field: str, text: str) -> tuple[str, str]:
+    """Return the keyword prefixes of short and of long strings that start with `text` (cut at LONG_CHARS)."""
+    name = encoded(field)
+    return f"{name}=s{text[:LONG_CHARS]}", f"{name}=p{text[:LONG_CHARS]}"
+
+
+def order_pieces(text: str) -> tuple[float, float]:
+    """Return the first twelve UTF-8 bytes as two floats: a < b implies pieces(a) <= pieces(b)."""
+    raw = text[: 2 * _ORDER_BYTES].encode("utf-8", "surrogatepass")[: 2 * _ORDER_BYTES].ljust(2 * _ORDER_BYTES, b"\0")
+    return float(int.from_bytes(raw[:_ORDER_BYTES], "big")), float(int.from_bytes(raw[_ORDER_BYTES:], "big"))
+
+
+def nearest_float(number: int | float) -> float:
+    """Return the float nearest to a number, within the finite range: a < b implies nearest(a) <= nearest(b)."""
+    limit = sys.float_info.max
+    try:
+        return max(-limit, min(limit, float(number)))
+    except OverflowError:
+        return limit if number > 0 else -limit
+
+
+def _terms_of(field: str, value: Scalar) -> Iterator[str]:
+    term = equal_term(field, value)
+    if term is not None:
+        yield term
+    if isinstance(value, str):
+        yield string_term(field)
+        if len(value) > LONG_CHARS:
+            yield prefix_terms(field, value)[1]
+
+
+def _sortable(field: str, value: Scalar) -> Iterator[tuple[str, float | str]]:
+    if isinstance(value, str):
+        first, second = order_keys(field)
+        pieces = order_pieces(value)
+        yield string_key(field), value
+        yield first, pieces[0]
+        yield second, pieces[1]
+    elif not isinstance(value, bool) and value == value:
+        yield number_key(field), nearest_float(value)
