@@ -21,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -33,6 +34,9 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+_LIVE = "state = 'live'"
 
 
 class Base(DeclarativeBase):
@@ -55,10 +59,14 @@ class GenerationRow(Base):
     """A pair of indexes of a collection, and the fingerprint of what makes them stale. One is `live`."""
 
     __tablename__ = "generations"
-    __table_args__ = (Index("ix_generations_collection_state", "collection", "state"),)
+    __table_args__ = (
+        Index("ix_generations_collection_state", "collection", "state"),
+        Index("uq_generations_live", "collection", unique=True, sqlite_where=text(_LIVE), postgresql_where=text(_LIVE)),
+    )
 
     generation_id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    collection: Mapped[str] = mapped_column(ForeignKey("collections.name", ondelete="CASCADE"))
+    collection: Mapped[str] = mapped_column(String(64))
+    """No foreign key: a retired generation outlives its collection until its files are deleted."""
     fingerprint: Mapped[str] = mapped_column(String(64))
     state: Mapped[str] = mapped_column(String(16))
     """building | live | retired"""
@@ -67,6 +75,7 @@ class GenerationRow(Base):
     dimension: Mapped[int] = mapped_column(Integer)
     created_at: Mapped[float] = mapped_column(Float)
     live_at: Mapped[float | None] = mapped_column(Float)
+    retired_at: Mapped[float | None] = mapped_column(Float)
 
 
 class TaskRow(Base):
@@ -89,14 +98,17 @@ class SourceRow(Base):
 
     __tablename__ = "sources"
     __table_args__ = (
-        Index("uq_sources_collection_uri", "collection", "uri", unique=True),
         Index("ix_sources_collection_state", "collection", "state"),
+        Index("ix_sources_collection_document_id", "collection", "document_id"),
     )
 
     source_id: Mapped[str] = mapped_column(String(36), primary_key=True)
     collection: Mapped[str] = mapped_column(ForeignKey("collections.name", ondelete="CASCADE"))
     uri: Mapped[str] = mapped_column(Text)
+    """One source each: `source_id` is made of it (and a uri can be too long for PostgreSQL to index)."""
     name: Mapped[str] = mapped_column(Text)
+    document_id: Mapped[str] = mapped_column(String(512))
+    """Which id its first document gets unless the parser finds one, so that a delete meets what is not parsed yet."""
     content_hash: Mapped[str] = mapped_column(String(64))
     """Of content and overrides together: equal means nothing to do."""
     size_bytes: Mapped[int] = mapped_column(BigInteger)
@@ -108,6 +120,8 @@ class SourceRow(Base):
     error: Mapped[str | None] = mapped_column(Text)
     content: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[float] = mapped_column(Float)
+    accepted_at: Mapped[float] = mapped_column(Float)
+    """When this content was acknowledged: of two sources with one document id, the newer has it."""
     updated_at: Mapped[float] = mapped_column(Float)
 
 
@@ -115,10 +129,7 @@ class DocumentRow(Base):
     """A document: the truth of text, metadata and access."""
 
     __tablename__ = "documents"
-    __table_args__ = (
-        Index("ix_documents_source_id", "source_id"),
-        Index("ix_documents_collection_updated_at", "collection", "updated_at"),
-    )
+    __table_args__ = (Index("ix_documents_source_id", "source_id"),)
 
     collection: Mapped[str] = mapped_column(ForeignKey("collections.name", ondelete="CASCADE"), primary_key=True)
     document_id: Mapped[str] = mapped_column(String(512), primary_key=True)
@@ -131,6 +142,10 @@ class DocumentRow(Base):
     doc_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
     access: Mapped[list[str]] = mapped_column(JSON)
     version: Mapped[int] = mapped_column(Integer)
+    access_since: Mapped[int] = mapped_column(Integer)
+    """The version at which `access` last admitted somebody new, who must not see passages of versions before it."""
+    text_chars: Mapped[int] = mapped_column(Integer)
+    """Length of `text` without white space at its ends; 0: there is nothing to index."""
     created_at: Mapped[float] = mapped_column(Float)
     updated_at: Mapped[float] = mapped_column(Float)
 
@@ -189,17 +204,19 @@ class JobRow(Base):
 
     kind `parse` (source_id): bytes -> documents, then one `index` job each; `index` (document_id): document -> both
     indexes of every live or building generation, or of `generation_id` alone during a rebuild; `delete` (document_id).
-    At most one job of a document or source runs at a time.
+    Jobs of one document or source never run in two claims at a time.
     """
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index("ix_jobs_state_available_at", "state", "available_at"),
+        Index("ix_jobs_state_kind_job_id", "state", "kind", "job_id"),
         Index("ix_jobs_task_id_state", "task_id", "state"),
         Index("ix_jobs_collection_subject", "collection", "subject"),
     )
 
-    job_id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    job_id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
     task_id: Mapped[str] = mapped_column(ForeignKey("tasks.task_id", ondelete="CASCADE"))
     collection: Mapped[str] = mapped_column(String(64))
     kind: Mapped[str] = mapped_column(String(16))

@@ -1,0 +1,74 @@
+"""A source's bytes with what its caller said of them, and the hash by which an unchanged one is known.
+
+`sources.accept` writes them, the worker reads them back for the parser, `saving.py` applies the overrides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from indexer.store.values import metadata_from_json, metadata_to_json, storable
+from indexer.types import Metadata, SourceFile, content_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What goes before anything the parser finds; None (or no metadata) leaves it to the parser."""
+
+    document_id: str | None
+    title: str | None
+    link: str | None
+    metadata: Metadata
+    access: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceContent:
+    """A source that waits to be parsed. `content_hash` tells whether it was replaced meanwhile."""
+
+    source_id: str
+    collection: str
+    uri: str
+    name: str
+    content: bytes
+    content_hash: str
+    overrides: Overrides
+
+
+def source_hash(file: SourceFile) -> str:
+    """Return the hex sha256 of all that a source's documents depend on: its bytes, its name, its overrides."""
+    parts = [content_hash(file.content), storable(file.name), overrides_to_json(file)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def overrides_to_json(file: SourceFile) -> dict[str, Any]:
+    """Return a file's overrides as JSON holds them; what is not given is left out."""
+    given = {
+        "document_id": file.document_id,
+        "title": None if file.title is None else storable(file.title),
+        "link": None if file.link is None else storable(file.link),
+        "metadata": metadata_to_json(file.metadata) or None,
+        "access": None if file.access is None else access_list(file.access),
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def overrides_from_json(stored: Mapping[str, Any]) -> Overrides:
+    """Return overrides from their JSON."""
+    access = stored.get("access")
+    return Overrides(
+        document_id=stored.get("document_id"),
+        title=stored.get("title"),
+        link=stored.get("link"),
+        metadata=metadata_from_json(stored.get("metadata", {})),
+        access=None if access is None else tuple(access),
+    )
+
+
+def access_list(access: tuple[str, ...]) -> list[str]:
+    """Return an access list in the one form that is stored: sorted, each principal once."""
+    return sorted(set(access))

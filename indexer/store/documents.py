@@ -1,0 +1,276 @@
+"""Documents, the truth: read under a Scope, saved from what a parser found, deleted with the jobs that follow.
+
+The worker alone reads without a Scope (`load_for_index`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy import delete as sql_delete
+from sqlalchemy.orm import Session
+
+from indexer.filters import Filter, matches
+from indexer.scope import Scope
+from indexer.store import jobs
+from indexer.store.database import batches
+from indexer.store.saving import Saved, save_parsed
+from indexer.store.tables import DocumentAccessRow, DocumentRow, GenerationRow, PassageRow, SourceRow
+from indexer.store.values import blocks_from_json, metadata_from_json
+from indexer.types import Document, Metadata
+
+__all__ = [
+    "Counts",
+    "DocumentPage",
+    "DocumentSummary",
+    "Saved",
+    "counts",
+    "delete",
+    "delete_sources",
+    "forget_passages",
+    "get",
+    "load_for_index",
+    "page",
+    "sample_titles",
+    "save_parsed",
+]
+
+FILTERED_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSummary:
+    """A document as lists show it, without its text."""
+
+    document_id: str
+    title: str
+    uri: str
+    metadata: Metadata
+    text_chars: int
+    version: int
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentPage:
+    """Part of a list, in the order of ids; `cursor` asks for the next part and is None at the end."""
+
+    documents: tuple[DocumentSummary, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Of a collection: its documents, and the passages of its live generation."""
+
+    documents: int
+    passages: int
+
+
+def get(session: Session, scope: Scope, document_id: str) -> Document | None:
+    """Return a document with its text, None if there is none that the asker may read."""
+    query = _documents(scope.collection).where(DocumentRow.document_id == document_id, _admitted(scope))
+    row: Any = session.execute(query).first()
+    document = None if row is None else _document(row)
+    return document if document is not None and scope.allows(document.access) else None
+
+
+def page(session: Session, scope: Scope, cursor: str | None, limit: int, tree: Filter | None = None) -> DocumentPage:
+    """Return up to `limit` documents after `cursor` that the asker may read and that match the filter."""
+    found: list[DocumentSummary] = []
+    while True:
+        size = limit + 1 if tree is None else FILTERED_AT_ONCE
+        rows: list[Any] = list(session.execute(_summaries(scope, cursor).limit(size)))
+        for row in rows:
+            summary = _summary(row)
+            if scope.allows(row.access) and (tree is None or matches(tree, summary.metadata)):
+                found.append(summary)
+        if len(found) > limit:
+            return DocumentPage(tuple(found[:limit]), found[limit - 1].document_id)
+        if len(rows) < size:
+            return DocumentPage(tuple(found), None)
+        cursor = rows[-1].document_id
+
+
+def load_for_index(session: Session, collection: str, document_ids: Sequence[str]) -> list[Document]:
+    """Return those of the documents that exist, whoever may read them, in the order asked for: for the worker only."""
+    found: dict[str, Document] = {}
+    for some in batches(list(dict.fromkeys(document_ids))):
+        for row in session.execute(_documents(collection).where(DocumentRow.document_id.in_(some))):
+            document = _document(row)
+            found[document.document_id] = document
+    return [found[name] for name in dict.fromkeys(document_ids) if name in found]
+
+
+def delete(session: Session, collection: str, document_ids: Sequence[str], task_id: str, now: float) -> list[str]:
+    """Delete documents, and sources that are left with none; return the ids of those that there were.
+
+    Gone from every read with the caller's commit; `delete` jobs take them out of the indexes. A source that was
+    accepted under one of these ids and is not parsed yet is deleted too, so that its document never appears.
+    """
+    ids = list(dict.fromkeys(document_ids))
+    owners: set[str] = set()
+    waiting: dict[str, str] = {}
+    for some in batches(ids):
+        query = select(DocumentRow.source_id).where(_in(collection, some))
+        owners.update(session.scalars(query))
+        pending = select(SourceRow.source_id, SourceRow.document_id).where(
+            SourceRow.collection == collection, SourceRow.document_id.in_(some), SourceRow.state != "ready"
+        )
+        waiting |= {source_id: name for source_id, name in session.execute(pending)}
+    _lock_sources(session, owners | waiting.keys())
+    removed: set[str] = set()
+    for some in batches(ids):
+        removed.update(session.scalars(select(DocumentRow.document_id).where(_in(collection, some))))
+        session.execute(sql_delete(DocumentRow).where(_in(collection, some)))
+    jobs.enqueue(session, task_id, collection, "delete", [jobs.DOCUMENT + name for name in ids if name in removed], now)
+    empty = (owners | waiting.keys()) - _with_documents(session, owners | waiting.keys())
+    _delete_source_rows(session, collection, empty, now)
+    removed.update(waiting[source_id] for source_id in empty if source_id in waiting)
+    return [name for name in ids if name in removed]
+
+
+def delete_sources(session: Session, collection: str, source_ids: Sequence[str], task_id: str, now: float) -> int:
+    """Delete sources with all their documents; return how many sources there were."""
+    there = _lock_sources(session, set(source_ids), collection)
+    for some in batches(sorted(there)):
+        mine = (DocumentRow.collection == collection, DocumentRow.source_id.in_(some))
+        names = sorted(session.scalars(select(DocumentRow.document_id).where(*mine)))
+        session.execute(sql_delete(DocumentRow).where(*mine))
+        jobs.enqueue(session, task_id, collection, "delete", [jobs.DOCUMENT + name for name in names], now)
+    _delete_source_rows(session, collection, there, now)
+    return len(there)
+
+
+def forget_passages(session: Session, generation_id: str, document_ids: Sequence[str]) -> None:
+    """Delete what a generation holds of documents that are gone."""
+    for some in batches(sorted(document_ids)):
+        session.execute(
+            sql_delete(PassageRow).where(PassageRow.generation_id == generation_id, PassageRow.document_id.in_(some))
+        )
+
+
+def counts(session: Session, collection: str) -> Counts:
+    """Count a collection's documents and the passages that can be searched."""
+    documents = select(func.count()).select_from(DocumentRow).where(DocumentRow.collection == collection)
+    live = select(GenerationRow.generation_id).where(
+        GenerationRow.collection == collection, GenerationRow.state == "live"
+    )
+    passages = select(func.count()).select_from(PassageRow).where(PassageRow.generation_id.in_(live))
+    return Counts(session.scalar(documents) or 0, session.scalar(passages) or 0)
+
+
+def sample_titles(session: Session, scope: Scope, count: int) -> list[str]:
+    """Return the titles of up to `count` documents with text, spread over the ids: the same ones every time."""
+    query = select(DocumentRow.title).where(
+        DocumentRow.collection == scope.collection,
+        _admitted(scope),
+        DocumentRow.title != "",
+        DocumentRow.text_chars > 0,
+    )
+    total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    step = max(1, total // max(1, count))
+    ordered = query.order_by(DocumentRow.document_id)
+    return [title for n in range(min(count, total)) for title in session.scalars(ordered.offset(n * step).limit(1))]
+
+
+def _documents(collection: str) -> Any:
+    return select(
+        DocumentRow.collection,
+        DocumentRow.document_id,
+        DocumentRow.title,
+        DocumentRow.uri,
+        DocumentRow.text,
+        DocumentRow.blocks,
+        DocumentRow.doc_metadata,
+        DocumentRow.access,
+        DocumentRow.version,
+        DocumentRow.source_id,
+    ).where(DocumentRow.collection == collection)
+
+
+def _document(row: Any) -> Document:
+    collection, document_id, title, uri, text, blocks, metadata, access, version, source_id = row
+    return Document(
+        collection=collection,
+        document_id=document_id,
+        title=title,
+        uri=uri,
+        text=text,
+        blocks=blocks_from_json(blocks),
+        metadata=metadata_from_json(metadata),
+        access=tuple(access),
+        version=version,
+        source_id=source_id,
+    )
+
+
+def _summaries(scope: Scope, cursor: str | None) -> Any:
+    query = select(
+        DocumentRow.document_id,
+        DocumentRow.title,
+        DocumentRow.uri,
+        DocumentRow.text_chars,
+        DocumentRow.version,
+        DocumentRow.created_at,
+        DocumentRow.updated_at,
+        DocumentRow.access,
+        DocumentRow.doc_metadata,
+    ).where(DocumentRow.collection == scope.collection, _admitted(scope))
+    if cursor is not None:
+        query = query.where(DocumentRow.document_id > cursor)
+    return query.order_by(DocumentRow.document_id)
+
+
+def _summary(row: Any) -> DocumentSummary:
+    return DocumentSummary(
+        document_id=row.document_id,
+        title=row.title,
+        uri=row.uri,
+        metadata=metadata_from_json(row.doc_metadata),
+        text_chars=row.text_chars,
+        version=row.version,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _admitted(scope: Scope) -> ColumnElement[bool]:
+    """The condition, in SQL, that the asker may read a document."""
+    return exists().where(
+        DocumentAccessRow.collection == DocumentRow.collection,
+        DocumentAccessRow.document_id == DocumentRow.document_id,
+        DocumentAccessRow.principal.in_(sorted(scope.principals)),
+    )
+
+
+def _in(collection: str, document_ids: Sequence[str]) -> ColumnElement[bool]:
+    return (DocumentRow.collection == collection) & DocumentRow.document_id.in_(document_ids)
+
+
+def _lock_sources(session: Session, source_ids: set[str], collection: str | None = None) -> set[str]:
+    """Lock sources in one order, before their documents as a save does; return those there are."""
+    there: set[str] = set()
+    for some in batches(sorted(source_ids)):
+        query = select(SourceRow.source_id).where(SourceRow.source_id.in_(some))
+        if collection is not None:
+            query = query.where(SourceRow.collection == collection)
+        there.update(session.scalars(query.order_by(SourceRow.source_id).with_for_update()))
+    return there
+
+
+def _with_documents(session: Session, source_ids: set[str]) -> set[str]:
+    found: set[str] = set()
+    for some in batches(sorted(source_ids)):
+        found.update(session.scalars(select(DocumentRow.source_id).where(DocumentRow.source_id.in_(some)).distinct()))
+    return found
+
+
+def _delete_source_rows(session: Session, collection: str, source_ids: set[str], now: float) -> None:
+    jobs.cancel_queued(session, collection, [jobs.SOURCE + source_id for source_id in source_ids], now)
+    for some in batches(sorted(source_ids)):
+        session.execute(sql_delete(SourceRow).where(SourceRow.source_id.in_(some)))

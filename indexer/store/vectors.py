@@ -1,0 +1,41 @@
+"""The vector cache: the same text under the same embedder is never encoded twice, whatever the generation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from indexer.store.database import batches, insert_into
+from indexer.store.tables import VectorRow
+
+STORED = np.dtype("<f4")
+
+
+def cached(session: Session, embedder_fingerprint: str, hashes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """Return float32[dim] (read-only) by text hash for those that are cached."""
+    found: dict[str, NDArray[np.float32]] = {}
+    for some in batches(list(dict.fromkeys(hashes))):
+        query = select(VectorRow.text_hash, VectorRow.vector).where(
+            VectorRow.embedder == embedder_fingerprint, VectorRow.text_hash.in_(some)
+        )
+        for text_hash, stored in session.execute(query):
+            found[text_hash] = np.frombuffer(stored, dtype=STORED).astype(np.float32, copy=False)
+    return found
+
+
+def put(session: Session, embedder_fingerprint: str, vectors: Mapping[str, NDArray[np.float32]]) -> None:
+    """Cache vectors by text hash; those that are cached already stay as they are."""
+    rows = [
+        {
+            "embedder": embedder_fingerprint,
+            "text_hash": text_hash,
+            "vector": np.ascontiguousarray(vectors[text_hash], dtype=STORED).tobytes(),
+        }
+        for text_hash in sorted(vectors)  # one order for all writers: two of them cannot deadlock
+    ]
+    if rows:
+        session.execute(insert_into(session, VectorRow).on_conflict_do_nothing(), rows)
