@@ -1,0 +1,116 @@
+"""Hand-made values of the pipeline's own types, as the pages get them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from indexer.types import Block, Document
+from searchd.settings import Profile
+from searchd.types import Candidate, Highlight, Hit, SearchResponse, StageReport
+from web.contexts import (
+    Choice,
+    CollectionView,
+    FieldErrors,
+    SearchPage,
+    answer_of,
+    mode_choices,
+    stage_choices,
+)
+from web.explain import Fusion
+from web.state import SearchState
+
+FUSION = Fusion(60, {})
+STATE = SearchState(q="parse command line options", collection="demo")
+COLLECTIONS = (CollectionView("default", 0, 0), CollectionView("demo", 1234, 5678))
+
+
+def candidate(number: int = 1, **changes: Any) -> Candidate:
+    """Return a passage that both systems found and both stages scored."""
+    scores = {"bm25": 14.2, "dense": 0.61, "rrf": 0.0321, "small": 2.5, "small.blend": 0.91, "large": 5.25, "large.blend": 1.5}
+    ranks = {"bm25": 3, "dense": 1, "rrf": 2, "small": 4, "small.blend": 3, "large": 1, "large.blend": 1}
+    made = Candidate(
+        passage_id=f"passage-{number}",
+        document_id=f"library/argparse-{number}",
+        scores=scores,
+        ranks=ranks,
+        title="argparse — Parser for command-line options, arguments and subcommands",
+        text="The argparse module makes it easy to write user-friendly command-line interfaces.",
+        uri="https://docs.python.org/3/library/argparse.html",
+        heading_path=("argparse — Parser for command-line options, arguments and subcommands", "Core Functionality", "The add_argument() method"),
+        page=None,
+        start=0,
+        end=80,
+        metadata={"date": "2025-03-01T10:00:00Z"},
+    )
+    return replace(made, **changes)
+
+
+def hit(number: int = 1, **changes: Any) -> Hit:
+    """Return a hit around `candidate(number)`; `candidate=` replaces it."""
+    fragment = "The argparse module makes it easy to write user-friendly command-line interfaces. The program defines what arguments it requires, and argparse will figure out how to parse those out of sys.argv."
+    words = ("argparse", "command-line", "parse", "arguments")
+    ranges = tuple((fragment.index(word), fragment.index(word) + len(word)) for word in words)
+    made = Hit(
+        candidate=candidate(number),
+        collection="demo",
+        rank=number,
+        score=1.5,
+        scored_by="large.blend",
+        highlights=(Highlight(fragment, ranges),),
+        more_passages=(candidate(number + 100, heading_path=("Tutorial", "Short options"), page=4),),
+        metadata={"date": "2025-03-01T10:00:00Z", "lang": "en"},
+        matched_terms=("parse", "command", "options"),
+    )
+    return replace(made, **changes)
+
+
+def response(*hits: Hit, **changes: Any) -> SearchResponse:
+    """Return a complete answer with these hits."""
+    made = SearchResponse(
+        query_id="q-1",
+        hits=hits,
+        total=len(hits),
+        total_is_exact=True,
+        facets={},
+        systems=(StageReport("bm25", "full", 100, 100, 3.2), StageReport("dense", "full", 100, 100, 8.4)),
+        stages=(StageReport("small", "full", 50, 50, 210.4), StageReport("large", "full", 20, 20, 180.0)),
+        degraded=(),
+        timings_ms={"retrieve": 9.0, "fuse": 0.2, "load": 4.0, "rerank": 391.0, "present": 3.0},
+        took_ms=408.2,
+        profile="default",
+    )
+    return replace(made, **changes)
+
+
+def search_page(answer: SearchResponse | None, state: SearchState = STATE, **changes: Any) -> SearchPage:
+    """Return the search page over an answer, or without one."""
+    made = SearchPage(
+        section="search",
+        state=state,
+        modes=mode_choices(state),
+        stages=stage_choices(state, Profile().stages),
+        profiles=("default",),
+        collections=COLLECTIONS,
+        examples=(Choice("argparse tutorial", "", "/?q=argparse+tutorial", False),),
+        errors=FieldErrors(),
+        answer=None if answer is None else answer_of(answer, state, FUSION),
+    )
+    return replace(made, **changes)
+
+
+def document(text: str = "", blocks: tuple[Block, ...] | None = None, **changes: Any) -> Document:
+    """Return a document; without blocks its text is one paragraph."""
+    made = Document(
+        collection="demo",
+        document_id="library/argparse",
+        title="argparse",
+        uri="https://docs.python.org/3/library/argparse.html",
+        text=text,
+        blocks=(Block("paragraph", 0, len(text)),) if blocks is None else blocks,
+        metadata={"lang": "en"},
+        access=("public",),
+        version=1,
+        source_id="source-1",
+    )
+    return replace(made, **changes)

@@ -1,0 +1,116 @@
+"""`Why this result`: a hit's ranks and scores by name -> one sentence and a short table.
+
+Shows what the pipeline recorded on the candidate and computes nothing anew, except each system's share of the RRF sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from searchd.types import Candidate, Hit, SearchResponse
+from web import words
+
+RRF = "rrf"
+BLEND = ".blend"
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """What RRF was computed with: score = sum over systems of weight / (k + rank)."""
+
+    k: float
+    weights: Mapping[str, float]
+
+    def share(self, system: str, rank: int) -> tuple[float, str]:
+        """Return a system's share of the sum, and how it came about: `1 / (60 + 3)`."""
+        weight = self.weights.get(system, 1.0)
+        return weight / (self.k + rank), f"{weight:g} / ({self.k:g} + {rank})"
+
+
+@dataclass(frozen=True, slots=True)
+class WhyRow:
+    """A line of the table. `moved` is places gained (+) or lost (-) against the line that ordered before, None if n/a."""
+
+    name: str
+    rank: int | None
+    score: float | None
+    moved: int | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """The explanation of one hit."""
+
+    sentence: str
+    terms: tuple[str, ...]
+    rows: tuple[WhyRow, ...]
+
+
+def why_of(hit: Hit, response: SearchResponse, fusion: Fusion) -> Why:
+    """Explain one hit from its candidate's scores and ranks, in the order things ran."""
+    candidate = hit.candidate
+    rows = [_system_row(candidate, report.name, fusion) for report in response.systems]
+    before: str | None = None
+    if RRF in candidate.scores:
+        rows.append(_row(candidate, RRF, None, _sum_of(candidate, response, fusion)))
+        before = RRF
+    for report in response.stages:
+        stage_rows, before = _stage_rows(candidate, report.name, before)
+        rows += stage_rows
+    return Why(_sentence(hit, response), hit.matched_terms, tuple(rows))
+
+
+def _system_row(candidate: Candidate, system: str, fusion: Fusion) -> WhyRow:
+    rank = candidate.ranks.get(system)
+    if rank is None:
+        return WhyRow(system, None, None, None, "did not find this passage")
+    share, _ = fusion.share(system, rank)
+    note = f"adds {words.in_score(share)}" if RRF in candidate.scores else ""
+    return WhyRow(system, rank, candidate.scores.get(system), None, note)
+
+
+def _sum_of(candidate: Candidate, response: SearchResponse, fusion: Fusion) -> str:
+    found = [(report.name, candidate.ranks[report.name]) for report in response.systems if report.name in candidate.ranks]
+    return " + ".join(fusion.share(name, rank)[1] for name, rank in found)
+
+
+def _stage_rows(candidate: Candidate, stage: str, before: str | None) -> tuple[list[WhyRow], str | None]:
+    """Return the lines of one stage, and the name that orders after it; a stage that did not score it adds none."""
+    if stage not in candidate.scores:
+        return [], before
+    blend = stage + BLEND
+    if blend not in candidate.scores:
+        return [_row(candidate, stage, before, "orders alone")], stage
+    rows = [
+        WhyRow(stage, candidate.ranks.get(stage) if blend in candidate.ranks else None, candidate.scores[stage], None, "")
+    ]
+    last = blend if blend in candidate.ranks else stage
+    moved = _moved(candidate, before, last)
+    rows.append(WhyRow(f"{stage} blend", candidate.ranks.get(last), candidate.scores[blend], moved, f"{stage} with {RRF}"))
+    return rows, last
+
+
+def _row(candidate: Candidate, name: str, before: str | None, note: str) -> WhyRow:
+    return WhyRow(name, candidate.ranks.get(name), candidate.scores.get(name), _moved(candidate, before, name), note)
+
+
+def _moved(candidate: Candidate, before: str | None, after: str) -> int | None:
+    if before is None or before not in candidate.ranks or after not in candidate.ranks:
+        return None
+    return candidate.ranks[before] - candidate.ranks[after]
+
+
+def _sentence(hit: Hit, response: SearchResponse) -> str:
+    """Say in words what found the passage and what ordered it."""
+    ranks = hit.candidate.ranks
+    found = [f"{report.name} (rank {ranks[report.name]})" for report in response.systems if report.name in ranks]
+    said = f"Found by {' and '.join(found)}" if found else "Found"
+    name = hit.scored_by.removesuffix(BLEND)
+    if name == RRF:
+        return f"{said}; ordered by reciprocal rank fusion."
+    if name in ranks and any(report.name == name for report in response.systems):
+        return f"{said}; ordered by its score."
+    start = f", rank {ranks[RRF]} after fusion" if RRF in ranks else ""
+    return f"{said}{start}; ordered last by stage {name}."

@@ -1,0 +1,161 @@
+"""A document as blocks to read: headings with anchors, the passage marked, and a window of a long text.
+
+Takes a Document and a passage's character range; gives what `document.html` shows. Offsets are characters of its text.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from indexer.types import Block, Document
+
+WINDOW_CHARS = 80_000
+"""Shown of a longer document unless all is asked for: two thirds of it after the place asked for."""
+MAX_CONTENTS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a block's text; `first` is set on the first marked one of the page, which carries the anchor."""
+
+    text: str
+    marked: bool
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BlockView:
+    """One block: `level` (2-6) of a heading, `lines` of parts for lists, otherwise one line; `page` where one begins."""
+
+    kind: str
+    level: int
+    anchor: str
+    lines: tuple[tuple[Part, ...], ...]
+    page: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """An entry of the table of contents."""
+
+    text: str
+    depth: int
+    at: int
+    inside: bool
+    """Whether it lies in what is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The part of a document that is shown; `earlier` and `later` lead on where it is not all."""
+
+    blocks: tuple[BlockView, ...]
+    contents: tuple[Heading, ...]
+    earlier: int | None
+    later: int | None
+    shown_chars: int
+    all_chars: int
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing was left out."""
+        return self.earlier is None and self.later is None
+
+
+def reading_of(
+    document: Document, passage: tuple[int, int] | None = None, *, at: int = 0, whole: bool = False
+) -> Reading:
+    """Return what to show of a document: around `passage` if there is one, else from offset `at`."""
+    text = document.text
+    start, end = window(text, passage[0] if passage else None, at, whole)
+    blocks = document.blocks or (Block("paragraph", 0, len(text)),)
+    views: list[BlockView] = []
+    page: int | None = None
+    first = True
+    for block in blocks:
+        low, high = max(block.start, start), min(block.end, end)
+        if low >= high or not text[low:high].strip():
+            continue
+        lines, first = _lines(text, block.kind, low, high, passage or (0, 0), first)
+        views.append(BlockView(block.kind, _level(block), f"at-{block.start}", lines, block.page if block.page != page else None))
+        page = block.page
+    return Reading(
+        blocks=tuple(views),
+        contents=_contents(text, blocks, start, end),
+        earlier=max(0, start - WINDOW_CHARS) if start > 0 else None,
+        later=end if end < len(text) else None,
+        shown_chars=end - start,
+        all_chars=len(text),
+    )
+
+
+def window(text: str, passage_start: int | None, at: int, whole: bool) -> tuple[int, int]:
+    """Return the [start, end) to show: everything of a short document, else WINDOW_CHARS cut at line ends."""
+    if whole or len(text) <= WINDOW_CHARS * 5 // 4:
+        return 0, len(text)
+    start = max(0, passage_start - WINDOW_CHARS // 3) if passage_start is not None else max(0, min(at, len(text) - 1))
+    end = min(len(text), start + WINDOW_CHARS)
+    if passage_start is not None and start:
+        start = _line_start(text, start)
+    return start, _line_start(text, end) if end < len(text) else end
+
+
+def _line_start(text: str, offset: int) -> int:
+    """Return the offset after the last line end before `offset`, or `offset` where no line ends near it."""
+    found = text.rfind("\n", max(0, offset - 2000), offset)
+    return found + 1 if found >= 0 else offset
+
+
+def _level(block: Block) -> int:
+    return min(6, max(2, len(block.heading_path) + 1)) if block.kind == "heading" else 0
+
+
+def _lines(
+    text: str, kind: str, low: int, high: int, passage: tuple[int, int], first: bool
+) -> tuple[tuple[tuple[Part, ...], ...], bool]:
+    """Cut [low, high) at line ends for lists, else leave it whole; then each at the passage's borders."""
+    borders = [low]
+    if kind == "list":
+        borders += [i + 1 for i in range(low, high - 1) if text[i] == "\n"]
+    borders.append(high)
+    lines: list[tuple[Part, ...]] = []
+    for start, end in zip(borders, borders[1:], strict=False):
+        parts: list[Part] = []
+        for part_start, part_end, marked in _cut(start, end, *passage):
+            part = text[part_start:part_end]
+            if part.strip() or kind in ("code", "table"):
+                parts.append(Part(part, marked, first and marked))
+                first = first and not marked
+        if parts:
+            lines.append(tuple(parts))
+    return tuple(lines), first
+
+
+def _cut(start: int, end: int, low: int, high: int) -> list[tuple[int, int, bool]]:
+    """Cut [start, end) into what lies before, inside and after [low, high)."""
+    low, high = min(max(low, start), end), max(min(high, end), start)
+    if low >= high:
+        return [(start, end, False)]
+    cuts = [(start, low, False), (low, high, True), (high, end, False)]
+    return [cut for cut in cuts if cut[0] < cut[1]]
+
+
+def _contents(text: str, blocks: Sequence[Block], start: int, end: int) -> tuple[Heading, ...]:
+    """Return the headings, the deepest left out until they are few enough; links outside the window move it."""
+    headings = [block for block in blocks if block.kind == "heading" and text[block.start : block.end].strip()]
+    if len(headings) < 3:
+        return ()
+    depths = sorted(_level(block) for block in headings)
+    deepest = max((d for d in set(depths) if bisect.bisect_right(depths, d) <= MAX_CONTENTS), default=depths[0])
+    return tuple(
+        Heading(
+            " ".join(text[block.start : block.end].split()),
+            _level(block) - depths[0],
+            block.start,
+            start <= block.start < end,
+        )
+        for block in headings[: 10 * MAX_CONTENTS]
+        if _level(block) <= deepest
+    )[:MAX_CONTENTS]

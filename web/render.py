@@ -1,0 +1,76 @@
+"""One place that turns a page's context into an HTML response: templates, escaping, security headers.
+
+Templates see text only through jinja's autoescape; nothing in this package builds markup in Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Response
+
+from web import words
+
+if TYPE_CHECKING:
+    from web.contexts import Page
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'; connect-src 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Of every page. Queries stay in the address bar: no referrer carries them to a document's own site."""
+
+
+def asset(name: str) -> str:
+    """Return the address of a static file, which changes with its content: it may be cached without end."""
+    return f"/static/{name}?v={_ASSETS[name]}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["asset"] = asset
+    environment.globals["plural"] = words.plural
+    for filter_ in (words.grouped, words.in_ms, words.in_score, words.utc, words.duration):
+        environment.filters[filter_.__name__] = filter_
+    return environment
+
+
+_ASSETS = {
+    path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in sorted(STATIC.iterdir()) if path.is_file()
+}
+_ENVIRONMENT = _environment()
+
+
+def markup(page: Page) -> str:
+    """Render a page's template with its fields as variables."""
+    values = {field.name: getattr(page, field.name) for field in fields(page)}
+    return _ENVIRONMENT.get_template(page.template).render(values)
+
+
+def respond(page: Page, *, status: int = 200, headers: dict[str, str] | None = None) -> Response[str]:
+    """Return the page as an HTML response that no cache keeps and no other site may frame."""
+    return Response(
+        markup(page),
+        status_code=status,
+        media_type="text/html; charset=utf-8",
+        headers=SECURITY_HEADERS | {"Cache-Control": "no-store", "Vary": "Accept"} | (headers or {}),
+    )

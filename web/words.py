@@ -1,0 +1,41 @@
+"""How numbers, times and plurals are written on every page. Registered as filters by `render.py`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def grouped(number: float) -> str:
+    """Write a whole number with thousands separators: 12345 -> `12,345`."""
+    return f"{number:,.0f}"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """Write a count with its noun: `1 passage`, `2 passages`; `many` where an s does not do."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def in_ms(milliseconds: float) -> str:
+    """Write a duration in ms: whole numbers, and `<1 ms` for what rounds to nothing."""
+    return "<1 ms" if milliseconds < 0.5 else f"{milliseconds:,.0f} ms"
+
+
+def in_score(score: float) -> str:
+    """Write a score: four significant digits, so that RRF sums and logits both stay readable."""
+    return f"{score:.4f}" if abs(score) < 1 else f"{score:.3f}"
+
+
+def utc(seconds: float) -> str:
+    """Write seconds since the epoch as `2025-03-01 14:05 UTC`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def duration(seconds: float) -> str:
+    """Write how long something has lasted in its two largest units: `3 d 4 h`, `12 min`, `8 s`."""
+    left = max(0, int(seconds))
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
