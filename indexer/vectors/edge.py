@@ -6,7 +6,6 @@ CURRENT is moved over to the copy. All calls into Qdrant hold the interpreter's 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from indexer.errors import SearchdError, StaleIndex, TransientError
 from indexer.filters import Filter
 from indexer.scope import Scope
 from indexer.types import IndexedDocument, IndexedPassage, RankedPassage
+from indexer.vectors.edge_build import build_aside
 from indexer.vectors.edge_files import (
     COMMAND,
     Manifest,
@@ -29,14 +29,14 @@ from indexer.vectors.edge_files import (
     new_folder,
     read_manifest,
     remove_leftovers,
+    sync_folder,
     write_manifest,
 )
+from indexer.vectors.edge_growth import Builder, Growth, Written
 from indexer.vectors.edge_part import DIALECT, Part, Retired, require_shape, vector_of, version_of
 from indexer.vectors.filters import compile_filter, scoped, second_look
 from indexer.vectors.payload import DOCUMENT_ID, payload_of
 from indexer.vectors.ranking import Scored, as_ranking, best, checked, ordered
-
-log = logging.getLogger(__name__)
 
 PART_POINTS = 20_000
 """Vectors appended to a part before the next is begun: searched exactly in 3 ms, opened in 60 ms, built in 12 s."""
@@ -47,15 +47,19 @@ SLOTS_NOTED = 2_000
 class EdgeIndex:
     """VectorIndex over qdrant_edge. Thread-safe; one process at a time."""
 
-    def __init__(self, path: Path, dimension: int, *, part_points: int = PART_POINTS) -> None:
+    def __init__(
+        self, path: Path, dimension: int, *, part_points: int = PART_POINTS, build: Builder = build_aside
+    ) -> None:
         """Open the index at `path`, or make it. Raises: Busy, StaleIndex."""
         self.path = path
         self.dimension = dimension
         self.part_points = part_points
-        self._write = threading.RLock()
-        self._closed = False
+        self.writing = threading.RLock()
+        self.closed = False
+        self.written = Written()
         self._noted = 0
-        self._parts = self._open()
+        self.parts = self._open()
+        self._growth = Growth(self, build)
 
     # -- opening --------------------------------------------------------------------------------------------------
 
@@ -93,11 +97,15 @@ class EdgeIndex:
         first = Part.create(self.path, new_folder(), self.dimension)
         crash_point("vectors-created")
         write_manifest(self.path, Manifest(self.dimension, (first.entry,)))
+        sync_folder(self.path)
         return (first,)
 
-    def _note(self, parts: tuple[Part, ...]) -> None:
+    def put(self, parts: tuple[Part, ...]) -> None:
+        """Make these the parts, durably; the caller holds `writing`, and has flushed what is new in them."""
         write_manifest(self.path, Manifest(self.dimension, tuple(part.entry for part in parts)))
         self._noted = parts[-1].slots
+        self.parts = parts  # before anything else can fail: what is in use is what CURRENT names
+        sync_folder(self.path)
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -113,39 +121,38 @@ class EdgeIndex:
             payload = payload_of(document)
             for passage, vector in zip(document.passages, vectors, strict=True):
                 points.append(edge.Point(passage.passage_id, vector.tolist(), payload))
-        with self._write:
+        with self.writing:
             self._require_open()
-            if self._parts[-1].slots >= self.part_points:
-                self._begin_part()
-            self._parts[-1].upsert(points)
+            self.append(points)
+            self.written.appended += len(points)
             crash_point("vectors-mid-replace")
             self._delete([document.document_id for document in documents], [str(point.id) for point in points])
 
     def delete(self, document_ids: Sequence[str]) -> None:
         """Delete all points of these documents; unknown ids are ignored."""
-        with self._write:
+        with self.writing:
             self._require_open()
             self._delete(list(document_ids), [])
 
     def _delete(self, document_ids: list[str], keep: list[str]) -> None:
-        for part in self._parts[:-1]:
+        for part in self.parts[:-1]:
             part.delete(document_ids)
-        self._parts[-1].delete(document_ids, keep)
+        self.parts[-1].delete(document_ids, keep)
 
-    def _begin_part(self) -> None:
-        """Seal the last part: new points go to a new one from here on."""
-        parts = (*self._parts, Part.create(self.path, new_folder(), self.dimension))
-        self._note(parts)
-        self._parts = parts
+    def append(self, points: list[edge.Point]) -> None:
+        """Write points to the last part, or to a new one if that is full; the caller holds `writing`."""
+        if self.parts[-1].slots >= self.part_points:
+            self.put((*self.parts, Part.create(self.path, new_folder(), self.dimension)))
+        self.parts[-1].upsert(points)
 
     def flush(self) -> None:
         """Make everything since the last flush durable."""
-        with self._write:
+        with self.writing:
             self._require_open()
-            for part in self._parts:
+            for part in self.parts:
                 part.flush()
-            if self._parts[-1].slots - self._noted >= SLOTS_NOTED:
-                self._note(self._parts)
+            if self.parts[-1].slots - self._noted >= SLOTS_NOTED:
+                self.put(self.parts)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -161,18 +168,18 @@ class EdgeIndex:
         passes = None if filter is None or bounds is None or bounds.exact else second_look(filter)
         while True:
             self._require_open()
-            parts = self._parts
+            parts = self.parts
             try:
                 found = _merged(parts, query, chosen, depth, passes)
             except Retired:
                 continue
-            if parts is self._parts:
+            if parts is self.parts:
                 return as_ranking(found)
 
     def scan(self) -> Iterator[tuple[IndexedPassage, NDArray[np.float32]]]:
         """Yield every point held with its vector, newest part first; a passage comes once."""
         self._require_open()
-        parts = self._parts
+        parts = self.parts
         seen: set[str] = set()
         for part in reversed(parts):
             for records in part.pages():
@@ -186,7 +193,7 @@ class EdgeIndex:
     def verify(self) -> list[str]:
         """Return a sentence per damage: checksums of built parts, and whether every point can be read."""
         found: list[str] = []
-        for part in self._parts:
+        for part in self.parts:
             if part.built:
                 found.extend(damaged_files(part.path))
             try:
@@ -200,22 +207,28 @@ class EdgeIndex:
     # -- life -----------------------------------------------------------------------------------------------------
 
     def optimize(self) -> bool:
-        """Build what has grown past a threshold."""
-        return False
+        """Do one piece of what has become due (see `edge_growth.py`): seconds, in which searches and writes go on.
+
+        True if there may be more to do; a failure is logged and tried again later.
+        """
+        return self._growth.step()
 
     def close(self) -> None:
         """Flush, and close once searches in flight have ended."""
-        with self._write:
-            if self._closed:
+        with self.writing:
+            if self.closed:
                 return
-            for part in self._parts:
-                part.flush()
-            self._closed = True
-            for part in self._parts:
-                part.retire()
+            self.closed = True
+            try:
+                for part in self.parts:
+                    part.flush()
+            finally:
+                for part in self.parts:
+                    part.retire()
+        self._growth.wait()
 
     def _require_open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise TransientError(f"vector index {self.path} is closed")
 
 

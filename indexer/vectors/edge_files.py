@@ -62,7 +62,7 @@ def read_manifest(root: Path) -> Manifest | None:
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
-    """Replace CURRENT durably: afterwards, and after any crash, it is wholly the old or wholly the new one."""
+    """Replace CURRENT; durable after `sync_folder`. After a crash it is wholly the old or wholly the new one."""
     draft = root / f"{CURRENT}.new"
     with draft.open("wb") as file:
         file.write(msgspec.json.encode(manifest))
@@ -70,7 +70,6 @@ def write_manifest(root: Path, manifest: Manifest) -> None:
         os.fsync(file.fileno())
     crash_point("vectors-before-current")
     draft.replace(root / CURRENT)
-    sync_folder(root)
     crash_point("vectors-after-current")
 
 

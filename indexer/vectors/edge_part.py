@@ -7,7 +7,7 @@ what other threads wait for is bounded by them, not by the size of the collectio
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,6 +75,8 @@ class Part:
         self.slots = entry.slots
         self.built = entry.built
         self.dirty = False
+        self.journal: list[str] | None = None
+        """Document ids deleted since the part was copied for building; None while it is not being built."""
         self._shard = shard
         self._state = threading.Lock()
         self._users = 0
@@ -157,6 +159,8 @@ class Part:
 
     def delete(self, document_ids: Sequence[str], keep: Sequence[str] = ()) -> None:
         """Delete the points of these documents, but those with the ids in `keep`."""
+        if self.journal is not None:
+            self.journal.extend(document_ids)
         for start in range(0, len(document_ids), DOCUMENTS_AT_ONCE):
             chosen = of_documents(document_ids[start : start + DOCUMENTS_AT_ONCE], keep, DIALECT)
             with self.use() as shard:
@@ -182,7 +186,7 @@ class Part:
         with self.use() as shard:
             return [Scored(str(found.id), found.score, found.payload or {}) for found in shard.query(request)]
 
-    def pages(self, size: int = 500) -> Iterator[list[edge.Record]]:
+    def pages(self, size: int = 500) -> Generator[list[edge.Record]]:
         """Yield all points with vector and payload, by id, holding the part open meanwhile."""
         offset: edge.PointId | None = None
         with self.use() as shard:
