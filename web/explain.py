@@ -30,7 +30,7 @@ class Fusion:
 
 @dataclass(frozen=True, slots=True)
 class WhyRow:
-    """A line of the table. `moved` is places gained (+) or lost (-) against the line that ordered before, None if n/a."""
+    """A line of the table. `moved` is places gained (+) or lost (-) against the order before."""
 
     name: str
     rank: int | None
@@ -72,7 +72,9 @@ def _system_row(candidate: Candidate, system: str, fusion: Fusion) -> WhyRow:
 
 
 def _sum_of(candidate: Candidate, response: SearchResponse, fusion: Fusion) -> str:
-    found = [(report.name, candidate.ranks[report.name]) for report in response.systems if report.name in candidate.ranks]
+    found = [
+        (report.name, candidate.ranks[report.name]) for report in response.systems if report.name in candidate.ranks
+    ]
     return " + ".join(fusion.share(name, rank)[1] for name, rank in found)
 
 
@@ -84,11 +86,15 @@ def _stage_rows(candidate: Candidate, stage: str, before: str | None) -> tuple[l
     if blend not in candidate.scores:
         return [_row(candidate, stage, before, "orders alone")], stage
     rows = [
-        WhyRow(stage, candidate.ranks.get(stage) if blend in candidate.ranks else None, candidate.scores[stage], None, "")
+        WhyRow(
+            stage, candidate.ranks.get(stage) if blend in candidate.ranks else None, candidate.scores[stage], None, ""
+        )
     ]
     last = blend if blend in candidate.ranks else stage
     moved = _moved(candidate, before, last)
-    rows.append(WhyRow(f"{stage} blend", candidate.ranks.get(last), candidate.scores[blend], moved, f"{stage} with {RRF}"))
+    rows.append(
+        WhyRow(f"{stage} blend", candidate.ranks.get(last), candidate.scores[blend], moved, f"{stage} with {RRF}")
+    )
     return rows, last
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from indexer.types import Block, Document
+from indexer.types import Block, Document, Metadata
 
 WINDOW_CHARS = 80_000
 """Shown of a longer document unless all is asked for: two thirds of it after the place asked for."""
@@ -27,7 +28,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class BlockView:
-    """One block: `level` (2-6) of a heading, `lines` of parts for lists, otherwise one line; `page` where one begins."""
+    """One block: `level` (2-6) of a heading, a line a list entry (else one line), `page` where one begins."""
 
     kind: str
     level: int
@@ -79,7 +80,9 @@ def reading_of(
         if low >= high or not text[low:high].strip():
             continue
         lines, first = _lines(text, block.kind, low, high, passage or (0, 0), first)
-        views.append(BlockView(block.kind, _level(block), f"at-{block.start}", lines, block.page if block.page != page else None))
+        views.append(
+            BlockView(block.kind, _level(block), f"at-{block.start}", lines, block.page if block.page != page else None)
+        )
         page = block.page
     return Reading(
         blocks=tuple(views),
@@ -103,9 +106,12 @@ def window(text: str, passage_start: int | None, at: int, whole: bool) -> tuple[
 
 
 def _line_start(text: str, offset: int) -> int:
-    """Return the offset after the last line end before `offset`, or `offset` where no line ends near it."""
-    found = text.rfind("\n", max(0, offset - 2000), offset)
-    return found + 1 if found >= 0 else offset
+    """Return the offset after the last line end shortly before `offset`, else after the last space, else `offset`."""
+    for separator, reach in (("\n", 2000), (" ", 200)):
+        found = text.rfind(separator, max(0, offset - reach), offset)
+        if found >= 0:
+            return found + 1
+    return offset
 
 
 def _level(block: Block) -> int:
@@ -121,7 +127,7 @@ def _lines(
         borders += [i + 1 for i in range(low, high - 1) if text[i] == "\n"]
     borders.append(high)
     lines: list[tuple[Part, ...]] = []
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise(borders):
         parts: list[Part] = []
         for part_start, part_end, marked in _cut(start, end, *passage):
             part = text[part_start:part_end]
@@ -159,3 +165,12 @@ def _contents(text: str, blocks: Sequence[Block], start: int, end: int) -> tuple
         for block in headings[: 10 * MAX_CONTENTS]
         if _level(block) <= deepest
     )[:MAX_CONTENTS]
+
+
+def shown_metadata(metadata: Metadata) -> tuple[tuple[str, str], ...]:
+    """Return a document's metadata as names and texts, in order of name."""
+    pairs = []
+    for name, value in sorted(metadata.items()):
+        values = value if isinstance(value, tuple | list) else (value,)
+        pairs.append((name, ", ".join(str(one) for one in values)))
+    return tuple(pairs)

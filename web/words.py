@@ -16,8 +16,8 @@ def plural(number: int, one: str, many: str = "") -> str:
 
 
 def in_ms(milliseconds: float) -> str:
-    """Write a duration in ms: whole numbers, and `<1 ms` for what rounds to nothing."""
-    return "<1 ms" if milliseconds < 0.5 else f"{milliseconds:,.0f} ms"
+    """Write a duration in ms: whole numbers, `<1 ms` below."""
+    return "<1 ms" if milliseconds < 1 else f"{milliseconds:,.0f} ms"
 
 
 def in_score(score: float) -> str:

@@ -8,15 +8,9 @@ from typing import Any
 from indexer.types import Block, Document
 from searchd.settings import Profile
 from searchd.types import Candidate, Highlight, Hit, SearchResponse, StageReport
-from web.contexts import (
-    Choice,
-    CollectionView,
-    FieldErrors,
-    SearchPage,
-    answer_of,
-    mode_choices,
-    stage_choices,
-)
+from web.answer import answer_of
+from web.choices import Choice, mode_choices, stage_choices
+from web.contexts import CollectionView, FieldErrors, SearchPage
 from web.explain import Fusion
 from web.state import SearchState
 
@@ -27,7 +21,15 @@ COLLECTIONS = (CollectionView("default", 0, 0), CollectionView("demo", 1234, 567
 
 def candidate(number: int = 1, **changes: Any) -> Candidate:
     """Return a passage that both systems found and both stages scored."""
-    scores = {"bm25": 14.2, "dense": 0.61, "rrf": 0.0321, "small": 2.5, "small.blend": 0.91, "large": 5.25, "large.blend": 1.5}
+    scores = {
+        "bm25": 14.2,
+        "dense": 0.61,
+        "rrf": 0.0321,
+        "small": 2.5,
+        "small.blend": 0.91,
+        "large": 5.25,
+        "large.blend": 1.5,
+    }
     ranks = {"bm25": 3, "dense": 1, "rrf": 2, "small": 4, "small.blend": 3, "large": 1, "large.blend": 1}
     made = Candidate(
         passage_id=f"passage-{number}",
@@ -37,7 +39,11 @@ def candidate(number: int = 1, **changes: Any) -> Candidate:
         title="argparse — Parser for command-line options, arguments and subcommands",
         text="The argparse module makes it easy to write user-friendly command-line interfaces.",
         uri="https://docs.python.org/3/library/argparse.html",
-        heading_path=("argparse — Parser for command-line options, arguments and subcommands", "Core Functionality", "The add_argument() method"),
+        heading_path=(
+            "argparse — Parser for command-line options, arguments and subcommands",
+            "Core Functionality",
+            "The add_argument() method",
+        ),
         page=None,
         start=0,
         end=80,
@@ -48,7 +54,10 @@ def candidate(number: int = 1, **changes: Any) -> Candidate:
 
 def hit(number: int = 1, **changes: Any) -> Hit:
     """Return a hit around `candidate(number)`; `candidate=` replaces it."""
-    fragment = "The argparse module makes it easy to write user-friendly command-line interfaces. The program defines what arguments it requires, and argparse will figure out how to parse those out of sys.argv."
+    fragment = (
+        "The argparse module makes it easy to write user-friendly command-line interfaces. The program defines what "
+        "arguments it requires, and argparse will figure out how to parse those out of sys.argv."
+    )
     words = ("argparse", "command-line", "parse", "arguments")
     ranges = tuple((fragment.index(word), fragment.index(word) + len(word)) for word in words)
     made = Hit(

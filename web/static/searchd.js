@@ -50,6 +50,8 @@ for (const select of document.querySelectorAll("select[data-submit]")) {
   });
 }
 
+if (links.length) document.querySelector("[data-keys]")?.removeAttribute("hidden");
+
 const copy = document.querySelector("[data-copy]");
 if (copy && navigator.clipboard) {
   const words = copy.textContent;
