@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import ORMExecuteState, Session, sessionmaker
 from sqlalchemy.pool import NullPool, QueuePool
@@ -28,6 +28,8 @@ WAIT_S = 30.0
 PARAMETERS_AT_ONCE = 5000
 """Values in one IN list: SQLite takes 32,766 parameters in a statement, PostgreSQL 65,535."""
 READERS = 16
+READ_ONLY = "25006"
+"""The SQLSTATE of a PostgreSQL server that is a standby, as for a moment after a fail-over."""
 
 _AWAY = {
     sqlite3.SQLITE_BUSY,
@@ -162,17 +164,10 @@ def is_postgresql(session: Session) -> bool:
 
 def is_away(error: DBAPIError) -> bool:
     """Say whether trying again may help: no connection, locked, full, a deadlock; not a mistake in SQL."""
-    if error.connection_invalidated:
-        return True
-    original = error.orig
-    if isinstance(original, sqlite3.Error):
+    if isinstance(error.orig, sqlite3.Error):
         return _sqlite_code(error) in _AWAY
-    return type(original).__name__ in _POSTGRESQL_AWAY or any(
-        base.__name__ == "OperationalError" for base in type(original).__mro__
-    )
-
-
-_POSTGRESQL_AWAY = {"InterfaceError", "ReadOnlySqlTransaction"}
+    fallen_back = getattr(error.orig, "sqlstate", None) == READ_ONLY
+    return error.connection_invalidated or fallen_back or isinstance(error, (OperationalError, InterfaceError))
 
 
 def _sqlite_code(error: BaseException | None) -> int | None:
@@ -196,7 +191,8 @@ def _to_json(value: Any) -> str:
 
 def _create(url: URL, **options: Any) -> Engine:
     try:
-        return create_engine(url, json_serializer=_to_json, **options)
+        # Parameters are document texts: they must not come out in an error's message.
+        return create_engine(url, json_serializer=_to_json, hide_parameters=True, **options)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise ConfigError(
             f"database_url {url.render_as_string(hide_password=True)} needs the PostgreSQL driver: "

@@ -220,7 +220,7 @@ class JobRow(Base):
     task_id: Mapped[str] = mapped_column(ForeignKey("tasks.task_id", ondelete="CASCADE"))
     collection: Mapped[str] = mapped_column(String(64))
     kind: Mapped[str] = mapped_column(String(16))
-    subject: Mapped[str] = mapped_column(String(520))
+    subject: Mapped[str] = mapped_column(String(540))
     """The key that serialises jobs: `source:<id>` or `document:<id>`."""
     generation_id: Mapped[str | None] = mapped_column(String(32))
     state: Mapped[str] = mapped_column(String(16))

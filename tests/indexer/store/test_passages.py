@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from indexer.scope import Scope
+from indexer.store import documents, generations, passages, sources, vectors
+from indexer.store.database import Database
+from indexer.types import document_id, source_id
+from tests.indexer.store.steps import DOCS, PUBLIC_READER, accept, add, file, index, live, new_task, parsed
+
+
+def texts(database: Database, ids: list[str], *principals: str) -> list[str]:
+    """Return the texts that a reader with these principals gets of these passages."""
+    with database.read() as session:
+        generation = generations.live(session, DOCS)
+        assert generation is not None
+        loaded = passages.load(session, Scope.of(DOCS, principals), generation.generation_id, ids)
+    return [loaded[name].text for name in ids if name in loaded]
+
+
+def test_a_loaded_passage_carries_what_its_document_says(database: Database) -> None:
+    add(database, "f:/a", parsed("words", title="A", metadata={"n": 1}))
+    generation = live(database)
+    (name,) = index(database, generation, [document_id(DOCS, "f:/a")])
+    with database.read() as session:
+        loaded = passages.load(session, PUBLIC_READER, generation.generation_id, [name, "missing", name])
+        assert passages.of_document(session, PUBLIC_READER, generation.generation_id, document_id(DOCS, "f:/a")) == [
+            *loaded.values()
+        ]
+    assert loaded == {
+        name: passages.LoadedPassage(
+            passage_id=name,
+            document_id=document_id(DOCS, "f:/a"),
+            ordinal=0,
+            title="A",
+            uri="f:/a",
+            text="words",
+            start=0,
+            end=5,
+            heading_path=(),
+            page=None,
+            metadata={"n": 1},
+            document_version=1,
+        )
+    }
+
+
+def test_passages_are_loaded_for_readers_of_their_document_only(database: Database) -> None:
+    add(database, "f:/a", parsed("for staff", document_id="a", access=("staff",)))
+    add(database, "f:/b", parsed("for all", document_id="b"))
+    ids = index(database, live(database), ["a", "b"])
+    assert texts(database, ids) == ["for all"]
+    assert texts(database, ids, "guest") == ["for all"]
+    assert texts(database, ids, "staff") == ["for staff", "for all"]
+
+
+def test_a_deleted_document_has_no_passages_before_its_job_has_run(database: Database) -> None:
+    add(database, "f:/a", parsed("text", document_id="a"))
+    ids = index(database, live(database), ["a"])
+    with database.session() as session:
+        documents.delete(session, DOCS, ["a"], new_task(session, "delete"), 5.0)
+    assert texts(database, ids) == []
+
+
+def test_a_deleted_source_has_no_passages_before_its_jobs_have_run(database: Database) -> None:
+    add(database, "f:/a", parsed("text", document_id="a"))
+    ids = index(database, live(database), ["a"])
+    with database.session() as session:
+        sources.delete(session, DOCS, [source_id(DOCS, "f:/a")], new_task(session, "delete"), 5.0)
+    assert texts(database, ids) == []
+
+
+def test_a_revoked_reader_gets_nothing_from_the_moment_of_acceptance(database: Database) -> None:
+    add(database, "f:/a", parsed("text", document_id="a"), access=("public", "staff"))
+    ids = index(database, live(database), ["a"])
+    accept(database, file("f:/a", "new", access=("staff",)))
+    assert texts(database, ids) == []
+    assert texts(database, ids, "staff") == ["text"]
+
+
+def test_the_old_text_is_served_while_the_new_waits_to_be_indexed(database: Database) -> None:
+    add(database, "f:/a", parsed("old", document_id="a"))
+    ids = index(database, live(database), ["a"])
+    add(database, "f:/a", parsed("new", document_id="a"))
+    assert texts(database, ids) == ["old"]
+    index(database, live(database), ["a"])
+    assert texts(database, ids) == ["new"]
+
+
+def test_readers_who_were_admitted_later_never_get_the_text_from_before(database: Database) -> None:
+    add(database, "f:/a", parsed("secret", document_id="a", access=("staff",)))
+    ids = index(database, live(database), ["a"])
+    add(database, "f:/a", parsed("cleaned", document_id="a", access=("staff", "public")))
+    add(database, "f:/a", parsed("cleaned again", document_id="a", access=("public",)))
+    assert texts(database, ids) == []
+    index(database, live(database), ["a"])
+    assert texts(database, ids) == ["cleaned again"]
+
+
+def test_a_generation_is_read_in_its_own_collection_only(database: Database) -> None:
+    add(database, "f:/a", parsed("text", document_id="a"))
+    generation = live(database)
+    ids = index(database, generation, ["a"])
+    with database.read() as session:
+        assert passages.load(session, Scope.of("other"), generation.generation_id, ids) == {}
+        assert passages.load(session, PUBLIC_READER, "other", ids) == {}
+
+
+def test_forty_thousand_ids_are_loaded_in_portions(database: Database) -> None:
+    add(database, "f:/a", parsed("text", document_id="a"))
+    ids = index(database, live(database), ["a"])
+    assert texts(database, [*(f"none-{n}" for n in range(40_000)), *ids]) == ["text"]
+
+
+def test_replacing_forgets_what_was_there_and_scan_tells_what_is(database: Database) -> None:
+    add(database, "f:/a", parsed("old", document_id="a"), parsed("two", document_id="b"), parsed(" ", document_id="c"))
+    generation = live(database)
+    index(database, generation, ["a", "b"])
+    add(database, "f:/a", parsed("new", document_id="a"), parsed("two", document_id="b"), parsed(" ", document_id="c"))
+    index(database, generation, ["a"])
+    with database.session() as session:
+        found = {
+            p.document_id: (p.document_version, p.text_hash) for p in passages.scan(session, generation.generation_id)
+        }
+        assert found == {"a": (2, "hash of new"), "b": (1, "hash of two")}
+        assert passages.document_versions(session, DOCS) == {"a": (2, True), "b": (1, True), "c": (1, False)}
+        documents.forget_passages(session, generation.generation_id, ["a"])
+        assert [p.document_id for p in passages.scan(session, generation.generation_id)] == ["b"]
+
+
+def test_two_hundred_passages_are_loaded_within_a_query_budget(database: Database) -> None:
+    add(database, "f:/a", *(parsed("some words " * 60, document_id=f"d{n}", metadata={"n": n}) for n in range(200)))
+    ids = index(database, live(database), [f"d{n}" for n in range(200)])
+    assert len(texts(database, ids)) == 200
+    started = time.perf_counter()
+    texts(database, ids, "staff")
+    assert time.perf_counter() - started < 0.2
+
+
+def test_vectors_come_back_bit_for_bit_and_the_first_stays(database: Database) -> None:
+    rows = np.random.default_rng(7).standard_normal((3, 5)).astype(np.float32)
+    with database.session() as session:
+        vectors.put(session, "e", {"a": rows[0], "b": rows[1]})
+        vectors.put(session, "e", {"b": rows[2], "c": rows[2]})
+        vectors.put(session, "e", {})
+        vectors.put(session, "other", {"a": rows[2]})
+    with database.read() as session:
+        found = vectors.cached(session, "e", ["a", "b", "c", "d", "a"])
+        assert vectors.cached(session, "e", []) == {}
+    assert sorted(found) == ["a", "b", "c"]
+    for name, row in zip("abc", rows, strict=True):
+        np.testing.assert_array_equal(found[name], row)
+        assert found[name].dtype == np.float32
