@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -45,6 +44,8 @@ class SearchPage:
     stages: tuple[Choice, ...]
     profiles: tuple[str, ...]
     collections: tuple[CollectionView, ...]
+    chosen: CollectionView | None
+    """The collection searched; None if there is none of that name."""
     examples: tuple[Choice, ...]
     errors: FieldErrors
     answer: Answer | None
@@ -97,11 +98,31 @@ class CollectionStatus:
     """A collection's size, what is under way in it, and the generation that answers."""
 
     name: str
+    language: str
     documents: int
     passages: int
     failed: int
-    pending: int
     generation: str
+    embedder: str
+    building: bool
+    """Whether another generation is being built beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How ingestion stands: jobs by state, failed sources, and how far the unfinished tasks have come."""
+
+    queued: int
+    running: int
+    succeeded: int
+    failed: int
+    done: int
+    total: int
+
+    @property
+    def working(self) -> bool:
+        """Whether anything is waiting or under way."""
+        return bool(self.queued or self.running)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +141,8 @@ class StatusPage:
     template: ClassVar[str] = "status.html"
     section: str
     state: SearchState
-    jobs: Mapping[str, int]
-    done: int
-    total: int
-    working: bool
+    progress: Progress
     failures: tuple[Failure, ...]
-    failures_in_all: int
     collections: tuple[CollectionStatus, ...]
     models: tuple[tuple[str, str], ...]
     health: tuple[Health, ...]

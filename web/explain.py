@@ -6,7 +6,7 @@ Shows what the pipeline recorded on the candidate and computes nothing anew, exc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from searchd.types import Candidate, Hit, SearchResponse
 from web import words
@@ -20,12 +20,19 @@ class Fusion:
     """What RRF was computed with: score = sum over systems of weight / (k + rank)."""
 
     k: float
-    weights: Mapping[str, float]
+    weights: Mapping[str, float] = field(default_factory=dict)
+    blends: Mapping[str, float] = field(default_factory=dict)
+    """w of each stage: order = w * z(stage) + (1 - w) * z(rrf)."""
 
     def share(self, system: str, rank: int) -> tuple[float, str]:
         """Return a system's share of the sum, and how it came about: `1 / (60 + 3)`."""
         weight = self.weights.get(system, 1.0)
         return weight / (self.k + rank), f"{weight:g} / ({self.k:g} + {rank})"
+
+    def blend_words(self, stage: str) -> str:
+        """Return how a stage was blended: `0.3 z(small) + 0.7 z(rrf)`."""
+        w = self.blends.get(stage)
+        return f"{stage} with {RRF}" if w is None else f"{w:g} z({stage}) + {1 - w:.2g} z({RRF})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ def why_of(hit: Hit, response: SearchResponse, fusion: Fusion) -> Why:
         rows.append(_row(candidate, RRF, None, _sum_of(candidate, response, fusion)))
         before = RRF
     for report in response.stages:
-        stage_rows, before = _stage_rows(candidate, report.name, before)
+        stage_rows, before = _stage_rows(candidate, report.name, before, fusion)
         rows += stage_rows
     return Why(_sentence(hit, response), hit.matched_terms, tuple(rows))
 
@@ -78,7 +85,9 @@ def _sum_of(candidate: Candidate, response: SearchResponse, fusion: Fusion) -> s
     return " + ".join(fusion.share(name, rank)[1] for name, rank in found)
 
 
-def _stage_rows(candidate: Candidate, stage: str, before: str | None) -> tuple[list[WhyRow], str | None]:
+def _stage_rows(
+    candidate: Candidate, stage: str, before: str | None, fusion: Fusion
+) -> tuple[list[WhyRow], str | None]:
     """Return the lines of one stage, and the name that orders after it; a stage that did not score it adds none."""
     if stage not in candidate.scores:
         return [], before
@@ -93,7 +102,7 @@ def _stage_rows(candidate: Candidate, stage: str, before: str | None) -> tuple[l
     last = blend if blend in candidate.ranks else stage
     moved = _moved(candidate, before, last)
     rows.append(
-        WhyRow(f"{stage} blend", candidate.ranks.get(last), candidate.scores[blend], moved, f"{stage} with {RRF}")
+        WhyRow(f"{stage} blend", candidate.ranks.get(last), candidate.scores[blend], moved, fusion.blend_words(stage))
     )
     return rows, last
 

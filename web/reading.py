@@ -66,11 +66,11 @@ class Reading:
 
 
 def reading_of(
-    document: Document, passage: tuple[int, int] | None = None, *, at: int = 0, whole: bool = False
+    document: Document, passage: tuple[int, int] | None = None, *, at: int | None = None, whole: bool = False
 ) -> Reading:
     """Return what to show of a document: around `passage` if there is one, else from offset `at`."""
     text = document.text
-    start, end = window(text, passage[0] if passage else None, at, whole)
+    start, end = window(text, passage[0] if passage and at is None else None, at or 0, whole)
     blocks = document.blocks or (Block("paragraph", 0, len(text)),)
     views: list[BlockView] = []
     page: int | None = None
@@ -79,9 +79,13 @@ def reading_of(
         low, high = max(block.start, start), min(block.end, end)
         if low >= high or not text[low:high].strip():
             continue
+        if not views and _is_title(document, block):
+            continue
         lines, first = _lines(text, block.kind, low, high, passage or (0, 0), first)
         views.append(
-            BlockView(block.kind, _level(block), f"at-{block.start}", lines, block.page if block.page != page else None)
+            BlockView(
+                block.kind, _level(text, block), f"at-{block.start}", lines, block.page if block.page != page else None
+            )
         )
         page = block.page
     return Reading(
@@ -92,6 +96,12 @@ def reading_of(
         shown_chars=end - start,
         all_chars=len(text),
     )
+
+
+def _is_title(document: Document, block: Block) -> bool:
+    """Say whether a block repeats the title, which stands above the text anyway."""
+    same = document.text[block.start : block.end].strip().casefold() == document.title.strip().casefold()
+    return block.kind == "heading" and same
 
 
 def window(text: str, passage_start: int | None, at: int, whole: bool) -> tuple[int, int]:
@@ -114,8 +124,14 @@ def _line_start(text: str, offset: int) -> int:
     return offset
 
 
-def _level(block: Block) -> int:
-    return min(6, max(2, len(block.heading_path) + 1)) if block.kind == "heading" else 0
+def _level(text: str, block: Block) -> int:
+    """Return the level of a heading, from 2 (the title is 1): by the headings above it, itself not counted."""
+    if block.kind != "heading":
+        return 0
+    above = len(block.heading_path)
+    if above and block.heading_path[-1].strip() == text[block.start : block.end].strip():
+        above -= 1
+    return min(6, 2 + above)
 
 
 def _lines(
@@ -153,17 +169,17 @@ def _contents(text: str, blocks: Sequence[Block], start: int, end: int) -> tuple
     headings = [block for block in blocks if block.kind == "heading" and text[block.start : block.end].strip()]
     if len(headings) < 3:
         return ()
-    depths = sorted(_level(block) for block in headings)
+    depths = sorted(_level(text, block) for block in headings)
     deepest = max((d for d in set(depths) if bisect.bisect_right(depths, d) <= MAX_CONTENTS), default=depths[0])
     return tuple(
         Heading(
             " ".join(text[block.start : block.end].split()),
-            _level(block) - depths[0],
+            _level(text, block) - depths[0],
             block.start,
             start <= block.start < end,
         )
         for block in headings[: 10 * MAX_CONTENTS]
-        if _level(block) <= deepest
+        if _level(text, block) <= deepest
     )[:MAX_CONTENTS]
 
 

@@ -14,7 +14,7 @@ from web.contexts import CollectionView, FieldErrors, SearchPage
 from web.explain import Fusion
 from web.state import SearchState
 
-FUSION = Fusion(60, {})
+FUSION = Fusion(60, {}, {"small": 0.3, "large": 0.3})
 STATE = SearchState(q="parse command line options", collection="demo")
 COLLECTIONS = (CollectionView("default", 0, 0), CollectionView("demo", 1234, 5678))
 
@@ -101,6 +101,7 @@ def search_page(answer: SearchResponse | None, state: SearchState = STATE, **cha
         stages=stage_choices(state, Profile().stages),
         profiles=("default",),
         collections=COLLECTIONS,
+        chosen=next((view for view in COLLECTIONS if view.name == state.collection), None),
         examples=(Choice("argparse tutorial", "", "/?q=argparse+tutorial", False),),
         errors=FieldErrors(),
         answer=None if answer is None else answer_of(answer, state, FUSION),

@@ -1,0 +1,154 @@
+"""No text from a document, a uri, a query or an error becomes markup, on any page."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from searchd.types import Highlight, StageReport
+from tests.web import samples
+from web.contexts import (
+    CollectionStatus,
+    DocumentPage,
+    ErrorPage,
+    Failure,
+    FieldErrors,
+    Health,
+    Page,
+    Progress,
+    StatusPage,
+)
+from web.links import link_of
+from web.reading import reading_of, shown_metadata
+from web.render import SECURITY_HEADERS, STATIC, markup, respond
+from web.state import SearchState
+
+PAYLOADS = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '" autofocus onfocus=alert(1) x="',
+    "' onmouseover='alert(1)",
+    "</title><script>alert(1)</script>",
+    "</mark></p><svg onload=alert(1)>",
+    "javascript:alert(1)",
+    "{{ 7 * 7 }}{% raw %}",
+    "<!--><iframe src=javascript:alert(1)>",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+)
+
+
+class Seen(HTMLParser):
+    """Collects what a browser would act upon."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.handlers: list[str] = []
+        self.styles = 0
+        self.addresses: list[str] = []
+        self.inline_scripts = 0
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        names = dict(attrs)
+        self.handlers += [name for name in names if name.startswith("on")]
+        self.styles += "style" in names or tag == "style"
+        self.addresses += [names[name] or "" for name in ("href", "src", "action", "formaction") if name in names]
+        self.inline_scripts += tag == "script" and "src" not in names
+        self.ids += [names["id"] or ""] if "id" in names else []
+
+
+def pages(text: str) -> list[Page]:
+    """Return every page, with `text` wherever text from outside can be."""
+    candidate = samples.candidate(1, title=text, uri=text, text=text, heading_path=(text, "b"), document_id=text)
+    hit = samples.hit(
+        1,
+        candidate=candidate,
+        highlights=(Highlight(text, ((0, 3), (5, 8))),),
+        matched_terms=(text,),
+        more_passages=(candidate,),
+        metadata={"date": text},
+    )
+    reports = (StageReport("dense", "failed", 0, 100, 0.0, text),)
+    answer = samples.response(hit, systems=reports, degraded=("dense",))
+    state = SearchState(q=text, filter=text, collection=text, off=(text,), profile=text)
+    document = samples.document(text * 3, title=text, uri=text, metadata={text: text})
+    return [
+        samples.search_page(answer, state),
+        samples.search_page(samples.response(), state),
+        samples.search_page(None, state, errors=FieldErrors(text, text, text)),
+        samples.search_page(None, replace(state, q="")),
+        DocumentPage(
+            "document",
+            state,
+            text,
+            link_of(text),
+            shown_metadata(document.metadata),
+            reading_of(document, (2, 9)),
+            True,
+            "/documents/x?",
+            state.url(),
+        ),
+        ErrorPage("error", SearchState(), 404, text, text, text),
+        StatusPage(
+            "status",
+            SearchState(),
+            Progress(1, 1, 1, 1, 1, 2),
+            (Failure(text, text, text, text, text, text),),
+            (CollectionStatus(text, "en", 1, 1, 1, text, text, True),),
+            ((text, text),),
+            (Health(text, False, text),),
+            True,
+            text,
+            1.0,
+            2.0,
+        ),
+    ]
+
+
+@pytest.mark.parametrize("text", PAYLOADS)
+def test_text_from_outside_stays_text(text: str) -> None:
+    for page, harmless in zip(pages(text), pages("harmless"), strict=True):
+        seen, expected = Seen(), Seen()
+        seen.feed(markup(page))
+        expected.feed(markup(harmless))
+        assert seen.tags == expected.tags, page.template
+        assert seen.handlers == []
+        assert seen.inline_scripts == 0
+        assert seen.styles == 0
+        assert not [address for address in seen.addresses if not re.match(r"(/(?!/)|#|https://)", address)]
+
+
+@pytest.mark.parametrize("text", PAYLOADS[:6])
+def test_text_from_outside_is_still_shown(text: str) -> None:
+    from html import unescape
+
+    for page in pages(text):
+        assert text in unescape(markup(page)), page.template
+
+
+def test_ids_on_a_page_are_unique() -> None:
+    for page in pages("harmless"):
+        seen = Seen()
+        seen.feed(markup(page))
+        assert len(seen.ids) == len(set(seen.ids)), page.template
+
+
+def test_every_page_is_sent_with_a_strict_policy() -> None:
+    response = respond(pages("a")[0])
+    assert response.headers["Content-Security-Policy"] == (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'; connect-src 'self'"
+    )
+    assert response.headers["X-Content-Type-Options"] == SECURITY_HEADERS["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_static_files_fetch_nothing_from_elsewhere() -> None:
+    for path in STATIC.iterdir():
+        text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://|@import|url\(", text), path.name

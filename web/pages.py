@@ -1,0 +1,250 @@
+"""The pages' handlers: read the URL, ask the pipeline or the store, answer with a rendered context.
+
+They take what the API takes (one parser, one pipeline, one rule of who may read); `app.py` mounts `HANDLERS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import unquote, urlencode
+
+import anyio.to_thread
+from litestar import Request, Response, Router, get, post
+from litestar.response import Redirect
+from litestar.static_files import create_static_files_router
+from searchd.api.principals import Caller, principal_of, require_write
+from searchd.api.search import SearchRequest, query_from_request
+from searchd.services import Services
+
+from indexer import ingest
+from indexer.errors import InputError, NotFound, TransientError
+from indexer.filters import parse_filter
+from indexer.scope import Scope
+from indexer.store import documents, passages
+from indexer.types import Document
+from searchd.settings import Profile
+from searchd.types import SearchResponse
+from web import overview
+from web.answer import answer_of
+from web.choices import mode_choices, stage_choices
+from web.contexts import DocumentPage, FieldErrors, SearchPage, StatusPage
+from web.explain import Fusion
+from web.links import document_path, link_of
+from web.reading import reading_of, shown_metadata
+from web.render import STATIC, respond
+from web.state import HITS_PER_PAGE, SearchState
+
+AnyRequest = Request[Any, Any, Any]
+RETRY_S = 2
+
+
+@get("/", include_in_schema=False)
+async def search_page(request: AnyRequest, services: Services) -> Response[str]:
+    """Answer with the search page: hits if something is asked, else what there is to search."""
+    caller = principal_of(request, services.settings)
+    return await anyio.to_thread.run_sync(partial(_search, services, caller, _pairs(request)))
+
+
+def _search(services: Services, caller: Caller, pairs: list[tuple[str, str]]) -> Response[str]:
+    state, errors = _read(pairs)
+    with services.engine.database.read() as session:
+        views = overview.collection_views(session)
+        state = overview.chosen_collection(state, views)
+        scope = Scope.of(state.collection, caller.principals)
+        examples = () if state.q else overview.examples(session, scope, state)
+    outcome = _Outcome(None, errors, 422 if errors else 200)
+    if all(view.name != state.collection for view in views):
+        outcome = _Outcome(None, FieldErrors(other=f"There is no collection {state.collection!r}."), 404)
+    elif state.q and not errors:
+        outcome = _attempt(services, scope, state)
+    profile = services.settings.profile(state.profile) or Profile()
+    page = SearchPage(
+        section="search",
+        state=state,
+        modes=mode_choices(state),
+        stages=stage_choices(state, profile.stages),
+        profiles=tuple(dict.fromkeys(["default", *services.settings.profiles])),
+        collections=views,
+        chosen=next((view for view in views if view.name == state.collection), None),
+        examples=examples,
+        errors=outcome.errors,
+        answer=answer_of(outcome.response, state, _fusion(profile)) if outcome.response else None,
+    )
+    return respond(page, status=outcome.status, headers=outcome.headers)
+
+
+def _read(pairs: list[tuple[str, str]]) -> tuple[SearchState, FieldErrors]:
+    """Read the state; one that makes no sense keeps what was typed, beside the message."""
+    try:
+        return SearchState.read(pairs), FieldErrors()
+    except InputError as error:
+        typed = [(name, value) for name, value in pairs if name in ("q", "collection", "filter")]
+        return SearchState.read(typed), FieldErrors(other=str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of a search: an answer, or what is wrong and where."""
+
+    response: SearchResponse | None
+    errors: FieldErrors
+    status: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that the API would send with it."""
+        if self.status == 503:
+            return {"Retry-After": str(RETRY_S)}
+        degraded = self.response.degraded if self.response else ()
+        return {"X-Search-Degraded": ", ".join(degraded)} if degraded else {}
+
+
+def _attempt(services: Services, scope: Scope, state: SearchState) -> _Outcome:
+    """Search; what the asker can mend is told at the field where it is."""
+    try:
+        if state.filter:
+            parse_filter(state.filter)
+    except InputError as error:
+        return _Outcome(None, FieldErrors(filter=str(error)), 422)
+    try:
+        return _Outcome(_ask(services, scope, state), FieldErrors(), 200)
+    except NotFound as error:
+        return _Outcome(None, FieldErrors(other=str(error)), 404)
+    except InputError as error:
+        return _Outcome(None, FieldErrors(q=str(error)), 422)
+    except TransientError as error:
+        return _Outcome(None, FieldErrors(other=f"Search is not available at the moment: {error}"), 503)
+
+
+def _ask(services: Services, scope: Scope, state: SearchState) -> SearchResponse:
+    """Search as the API would; explanations come along always, so that they can be unfolded without asking again."""
+    profile = services.settings.profile(state.profile)
+    stages = [stage.name for stage in profile.stages if state.runs(stage.name, stage.enabled)] if profile else []
+    rerank: dict[str, Any] = {"enabled": state.rerank and bool(stages)}
+    if stages and (state.off or state.on):
+        rerank["stages"] = stages
+    request = SearchRequest(
+        q=state.q,
+        collection=state.collection,
+        limit=HITS_PER_PAGE,
+        offset=state.offset,
+        filter=state.filter or None,
+        mode=state.mode,
+        profile=state.profile,
+        rerank=rerank,
+        explain=True,
+    )
+    query, _ = query_from_request(request, services.settings)
+    return services.pipeline.search(query, scope)
+
+
+@get("/documents/{collection:str}/{document_id:path}", include_in_schema=False)
+async def document_page(request: AnyRequest, services: Services, collection: str) -> Response[str]:
+    """Answer with a document, scrolled to the passage that was asked for."""
+    caller = principal_of(request, services.settings)
+    scope = Scope.of(collection, caller.principals)
+    document_id = _tail(request, 3)
+    return await anyio.to_thread.run_sync(partial(_document, services, scope, document_id, _pairs(request)))
+
+
+def _document(services: Services, scope: Scope, document_id: str, pairs: list[tuple[str, str]]) -> Response[str]:
+    asked = dict(pairs)
+    document, span = _load(services, scope, document_id, asked.get("passage", ""))
+    try:
+        state = SearchState.read([("collection", scope.collection), *pairs])
+    except InputError:
+        state = SearchState(collection=scope.collection)
+    at = int(asked["at"]) if asked.get("at", "").isdecimal() and len(asked["at"]) < 10 else None
+    carried = [(name, value) for name, value in pairs if name not in ("at", "all")]
+    page = DocumentPage(
+        section="document",
+        state=state,
+        title=document.title.strip() or document.document_id,
+        source=link_of(document.uri),
+        metadata=shown_metadata(document.metadata),
+        reading=reading_of(document, span, at=at, whole="all" in asked),
+        missing_passage=bool(asked.get("passage")) and span is None,
+        base=f"{document_path(scope.collection, document_id)}?{urlencode([*carried, ('', '')])[:-1]}",
+        back=state.url(page=state.page) if state.q else None,
+    )
+    return respond(page)
+
+
+def _load(
+    services: Services, scope: Scope, document_id: str, passage_id: str
+) -> tuple[Document, tuple[int, int] | None]:
+    """Return a document, and where the passage lies in it if it still does. Raises: NotFound."""
+    generation_id = services.engine.live(scope.collection).generation_id
+    with services.engine.database.read() as session:
+        document = documents.get(session, scope, document_id)
+        found = passages.load(session, scope, generation_id, [passage_id]) if passage_id else {}
+    if document is None:
+        raise NotFound(f"There is no document {document_id!r} in collection {scope.collection!r} that you may read.")
+    passage = found.get(passage_id)
+    if passage is None or passage.document_id != document_id:
+        return document, None
+    return document, (passage.start, passage.end)
+
+
+@get("/status", include_in_schema=False)
+async def status_page(request: AnyRequest, services: Services) -> Response[str]:
+    """Answer with how ingestion stands, what failed, and what is searched with what."""
+    caller = principal_of(request, services.settings)
+    retried = dict(_pairs(request)).get("retried", "")
+    return await anyio.to_thread.run_sync(partial(_status, services, caller, retried))
+
+
+def _status(services: Services, caller: Caller, retried: str) -> Response[str]:
+    with services.engine.database.read() as session:
+        page = StatusPage(
+            section="status",
+            state=SearchState(),
+            progress=overview.progress(session),
+            failures=overview.failures(session) if caller.may_write else (),
+            collections=overview.collection_statuses(session),
+            models=overview.models(services),
+            health=overview.health(services),
+            may_write=caller.may_write,
+            notice="It will be tried again." if retried else "",
+            started_at=services.started_at,
+            uptime_s=services.engine.clock() - services.started_at,
+        )
+    return respond(page)
+
+
+@post("/status/retry", include_in_schema=False)
+async def retry(request: AnyRequest, services: Services) -> Redirect:
+    """Queue a failed source again, for a caller who may write, and go back to the status page."""
+    require_write(request, services.settings)
+    form = await request.form()
+    collection, source_id = str(form.get("collection", "")), str(form.get("source_id", ""))
+    if not collection or not source_id:
+        raise InputError("a retry names a collection and a source_id")
+    engine = services.engine
+    again = partial(ingest.retry, engine.database, collection, [source_id], engine.clock())
+    await anyio.to_thread.run_sync(again)
+    if services.worker is not None:
+        services.worker.wake()
+    return Redirect("/status?retried=1", status_code=303)
+
+
+def _pairs(request: AnyRequest) -> list[tuple[str, str]]:
+    return list(request.query_params.multi_items())
+
+
+def _tail(request: AnyRequest, slashes: int) -> str:
+    """Return what follows the given number of slashes in the path as sent: routing would merge the id's own slashes."""
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    return unquote(raw.split(b"?")[0].decode("latin-1").split("/", slashes)[-1])
+
+
+def _fusion(profile: Profile) -> Fusion:
+    return Fusion(profile.rrf_k, profile.weights, {stage.name: stage.blend for stage in profile.stages})
+
+
+HANDLERS = [
+    Router("/", route_handlers=[search_page, document_page, status_page, retry]),
+    create_static_files_router("/static", directories=[STATIC], include_in_schema=False),
+]
