@@ -21,18 +21,16 @@ from indexer.vectors.payload import (
     equal_term,
     exists_term,
     metadata_of,
-    nearest_float,
     number_key,
     order_keys,
     order_pieces,
     prefix_terms,
+    rounded,
+    rounded_term,
     string_key,
     string_term,
 )
 from indexer.vectors.ranking import Scored
-
-EXACT_BELOW = 2**53
-"""Integers beyond it are rounded to floats, so that ranges around them need a second look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +158,15 @@ def _range(field: str, operator: str, value: Scalar) -> Bounds:
         return _same(NOTHING)
     if isinstance(value, str):
         return _string_range(field, up=operator in (">", ">="), text=value)
-    key, bound = number_key(field), nearest_float(value)
-    strict = {">": Between(key, gt=bound), "<": Between(key, lt=bound)}
-    loose = {">": Between(key, gte=bound), "<": Between(key, lte=bound)}
-    if abs(value) < EXACT_BELOW:
-        return _same(loose[operator[0]] if operator.endswith("=") else strict[operator])
-    return Bounds(loose[operator[0]], strict[operator[0]])
+    key, bound = number_key(field), rounded(value)
+    beyond = Between(key, gt=bound) if operator[0] == ">" else Between(key, lt=bound)
+    level = Between(key, gte=bound, lte=bound)
+    maybe = AnyOf(TERMS, (rounded_term(field),))
+    if bound != value:
+        return Bounds(Some((beyond, level)), beyond)
+    if operator.endswith("="):
+        return Bounds(Some((beyond, level)), Some((beyond, Every((level, Unless(maybe))))))
+    return Bounds(Some((beyond, Every((level, maybe)))), beyond)
 
 
 def _string_range(field: str, *, up: bool, text: str) -> Bounds:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,8 +21,9 @@ LONG_CHARS = 256
 """A longer string is in `terms` as a hash (equality) and as its first characters (prefix)."""
 
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+_LARGEST, _SMALLEST = 1e22, 1e-7
 _ORDER_BYTES = 6
-"""48 bits fit a float64 exactly, and UTF-8 sorts like the code points that Python compares."""
+"""48 bits are 15 digits, and UTF-8 sorts like the code points that Python compares."""
 
 
 def payload_of(document: IndexedDocument) -> dict[str, Any]:
@@ -110,13 +110,19 @@ def order_pieces(text: str) -> tuple[float, float]:
     return float(int.from_bytes(raw[:_ORDER_BYTES], "big")), float(int.from_bytes(raw[_ORDER_BYTES:], "big"))
 
 
-def nearest_float(number: int | float) -> float:
-    """Return the float nearest to a number, within the finite range: a < b implies nearest(a) <= nearest(b)."""
-    limit = sys.float_info.max
-    try:
-        return max(-limit, min(limit, float(number)))
-    except OverflowError:
-        return limit if number > 0 else -limit
+def rounded(number: int | float) -> float:
+    """Return the number at 15 significant digits, within +-1e22, tiny ones as 0; a < b implies f(a) <= f(b).
+
+    Qdrant keeps payloads as JSON and reads other floats back a last digit off.
+    """
+    if abs(number) >= _LARGEST:
+        return _LARGEST if number > 0 else -_LARGEST
+    return float(f"{number:.14e}") if abs(number) >= _SMALLEST else 0.0
+
+
+def rounded_term(field: str) -> str:
+    """Return the keyword that says some number of the field is not what its range entry holds."""
+    return f"{encoded(field)}?r"
 
 
 def _terms_of(field: str, value: Scalar) -> Iterator[str]:
@@ -127,6 +133,8 @@ def _terms_of(field: str, value: Scalar) -> Iterator[str]:
         yield string_term(field)
         if len(value) > LONG_CHARS:
             yield prefix_terms(field, value)[1]
+    elif not isinstance(value, bool) and rounded(value) != value:
+        yield rounded_term(field)
 
 
 def _sortable(field: str, value: Scalar) -> Iterator[tuple[str, float | str]]:
@@ -137,4 +145,4 @@ def _sortable(field: str, value: Scalar) -> Iterator[tuple[str, float | str]]:
         yield first, pieces[0]
         yield second, pieces[1]
     elif not isinstance(value, bool) and value == value:
-        yield number_key(field), nearest_float(value)
+        yield number_key(field), rounded(value)
