@@ -10,8 +10,22 @@ from searchd.settings import Profile
 from searchd.types import Candidate, Highlight, Hit, SearchResponse, StageReport
 from web.answer import answer_of
 from web.choices import Choice, mode_choices, stage_choices
-from web.contexts import CollectionView, FieldErrors, SearchPage
+from web.contexts import (
+    CollectionStatus,
+    CollectionView,
+    DocumentPage,
+    ErrorPage,
+    Failure,
+    FieldErrors,
+    Health,
+    Page,
+    Progress,
+    SearchPage,
+    StatusPage,
+)
 from web.explain import Fusion
+from web.links import link_of
+from web.reading import reading_of, shown_metadata
 from web.state import SearchState
 
 FUSION = Fusion(60, {}, {"small": 0.3, "large": 0.3})
@@ -124,3 +138,51 @@ def document(text: str = "", blocks: tuple[Block, ...] | None = None, **changes:
         source_id="source-1",
     )
     return replace(made, **changes)
+
+
+def pages(text: str) -> list[Page]:
+    """Return every page, with `text` wherever text from outside can be."""
+    passage = candidate(1, title=text, uri=text, text=text, heading_path=(text, "b"), document_id=text)
+    best = hit(
+        1,
+        candidate=passage,
+        highlights=(Highlight(text, ((0, 3), (5, 8))),),
+        matched_terms=(text,),
+        more_passages=(passage,),
+        metadata={"date": text},
+    )
+    reports = (StageReport("dense", "failed", 0, 100, 0.0, text),)
+    answer = response(best, systems=reports, degraded=("dense",))
+    state = SearchState(q=text, filter=text, collection=text, off=(text,), profile=text)
+    read = document(text * 3, title=text, uri=text, metadata={text: text})
+    return [
+        search_page(answer, state),
+        search_page(response(), state),
+        search_page(None, state, errors=FieldErrors(text, text, text)),
+        search_page(None, replace(state, q="")),
+        DocumentPage(
+            "document",
+            state,
+            text,
+            link_of(text),
+            shown_metadata(read.metadata),
+            reading_of(read, (2, 9)),
+            True,
+            "/documents/x?",
+            state.url(),
+        ),
+        ErrorPage("error", SearchState(), 404, text, text, text),
+        StatusPage(
+            "status",
+            SearchState(),
+            Progress(1, 1, 1, 1, 1, 2),
+            (Failure(text, text, text, text, text, text),),
+            (CollectionStatus(text, "en", 1, 1, 1, text, text, True),),
+            ((text, text),),
+            (Health(text, False, text),),
+            True,
+            text,
+            1.0,
+            2.0,
+        ),
+    ]

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
-from searchd.types import Highlight, StageReport
 from tests.web import samples
-from web.contexts import (
-    CollectionStatus,
-    DocumentPage,
-    ErrorPage,
-    Failure,
-    FieldErrors,
-    Health,
-    Page,
-    Progress,
-    StatusPage,
-)
-from web.links import link_of
-from web.reading import reading_of, shown_metadata
 from web.render import SECURITY_HEADERS, STATIC, markup, respond
-from web.state import SearchState
 
 PAYLOADS = (
     "<script>alert(1)</script>",
@@ -62,57 +46,9 @@ class Seen(HTMLParser):
         self.ids += [names["id"] or ""] if "id" in names else []
 
 
-def pages(text: str) -> list[Page]:
-    """Return every page, with `text` wherever text from outside can be."""
-    candidate = samples.candidate(1, title=text, uri=text, text=text, heading_path=(text, "b"), document_id=text)
-    hit = samples.hit(
-        1,
-        candidate=candidate,
-        highlights=(Highlight(text, ((0, 3), (5, 8))),),
-        matched_terms=(text,),
-        more_passages=(candidate,),
-        metadata={"date": text},
-    )
-    reports = (StageReport("dense", "failed", 0, 100, 0.0, text),)
-    answer = samples.response(hit, systems=reports, degraded=("dense",))
-    state = SearchState(q=text, filter=text, collection=text, off=(text,), profile=text)
-    document = samples.document(text * 3, title=text, uri=text, metadata={text: text})
-    return [
-        samples.search_page(answer, state),
-        samples.search_page(samples.response(), state),
-        samples.search_page(None, state, errors=FieldErrors(text, text, text)),
-        samples.search_page(None, replace(state, q="")),
-        DocumentPage(
-            "document",
-            state,
-            text,
-            link_of(text),
-            shown_metadata(document.metadata),
-            reading_of(document, (2, 9)),
-            True,
-            "/documents/x?",
-            state.url(),
-        ),
-        ErrorPage("error", SearchState(), 404, text, text, text),
-        StatusPage(
-            "status",
-            SearchState(),
-            Progress(1, 1, 1, 1, 1, 2),
-            (Failure(text, text, text, text, text, text),),
-            (CollectionStatus(text, "en", 1, 1, 1, text, text, True),),
-            ((text, text),),
-            (Health(text, False, text),),
-            True,
-            text,
-            1.0,
-            2.0,
-        ),
-    ]
-
-
 @pytest.mark.parametrize("text", PAYLOADS)
 def test_text_from_outside_stays_text(text: str) -> None:
-    for page, harmless in zip(pages(text), pages("harmless"), strict=True):
+    for page, harmless in zip(samples.pages(text), samples.pages("harmless"), strict=True):
         seen, expected = Seen(), Seen()
         seen.feed(markup(page))
         expected.feed(markup(harmless))
@@ -127,19 +63,19 @@ def test_text_from_outside_stays_text(text: str) -> None:
 def test_text_from_outside_is_still_shown(text: str) -> None:
     from html import unescape
 
-    for page in pages(text):
+    for page in samples.pages(text):
         assert text in unescape(markup(page)), page.template
 
 
 def test_ids_on_a_page_are_unique() -> None:
-    for page in pages("harmless"):
+    for page in samples.pages("harmless"):
         seen = Seen()
         seen.feed(markup(page))
         assert len(seen.ids) == len(set(seen.ids)), page.template
 
 
 def test_every_page_is_sent_with_a_strict_policy() -> None:
-    response = respond(pages("a")[0])
+    response = respond(samples.pages("a")[0])
     assert response.headers["Content-Security-Policy"] == (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'; connect-src 'self'"
