@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
@@ -192,7 +193,9 @@ def _to_json(value: Any) -> str:
 def _create(url: URL, **options: Any) -> Engine:
     try:
         # Parameters are document texts: they must not come out in an error's message.
-        return create_engine(url, json_serializer=_to_json, hide_parameters=True, **options)
+        return create_engine(
+            url, json_serializer=_to_json, json_deserializer=msgspec.json.decode, hide_parameters=True, **options
+        )
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise ConfigError(
             f"database_url {url.render_as_string(hide_password=True)} needs the PostgreSQL driver: "

@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 
 from indexer.filters import Filter, matches
 from indexer.scope import Scope
 from indexer.store import jobs
+from indexer.store.admission import admitted
 from indexer.store.database import batches
 from indexer.store.saving import Saved, save_parsed
-from indexer.store.tables import DocumentAccessRow, DocumentRow, GenerationRow, PassageRow, SourceRow
+from indexer.store.tables import DocumentRow, GenerationRow, PassageRow, SourceRow
 from indexer.store.values import blocks_from_json, metadata_from_json
 from indexer.types import Document, Metadata
 
@@ -73,7 +74,7 @@ class Counts:
 
 def get(session: Session, scope: Scope, document_id: str) -> Document | None:
     """Return a document with its text, None if there is none that the asker may read."""
-    query = _documents(scope.collection).where(DocumentRow.document_id == document_id, _admitted(scope))
+    query = _documents(scope.collection).where(DocumentRow.document_id == document_id, admitted(scope))
     row: Any = session.execute(query).first()
     document = None if row is None else _document(row)
     return document if document is not None and scope.allows(document.access) else None
@@ -164,11 +165,21 @@ def counts(session: Session, collection: str) -> Counts:
     return Counts(session.scalar(documents) or 0, session.scalar(passages) or 0)
 
 
+def described(session: Session, scope: Scope, document_ids: Sequence[str]) -> dict[str, Metadata]:
+    """Return the metadata of those of the documents that the asker may read, by id: what facets are counted over."""
+    found: dict[str, Metadata] = {}
+    for some in batches(document_ids):
+        for row in session.execute(_summaries(scope, None).where(DocumentRow.document_id.in_(some))):
+            if scope.allows(row.access):
+                found[row.document_id] = metadata_from_json(row.doc_metadata)
+    return found
+
+
 def sample_titles(session: Session, scope: Scope, count: int) -> list[str]:
     """Return the titles of up to `count` documents with text, spread over the ids: the same ones every time."""
     query = select(DocumentRow.title).where(
         DocumentRow.collection == scope.collection,
-        _admitted(scope),
+        admitted(scope),
         DocumentRow.title != "",
         DocumentRow.text_chars > 0,
     )
@@ -220,7 +231,7 @@ def _summaries(scope: Scope, cursor: str | None) -> Any:
         DocumentRow.updated_at,
         DocumentRow.access,
         DocumentRow.doc_metadata,
-    ).where(DocumentRow.collection == scope.collection, _admitted(scope))
+    ).where(DocumentRow.collection == scope.collection, admitted(scope))
     if cursor is not None:
         query = query.where(DocumentRow.document_id > cursor)
     return query.order_by(DocumentRow.document_id)
@@ -236,15 +247,6 @@ def _summary(row: Any) -> DocumentSummary:
         version=row.version,
         created_at=row.created_at,
         updated_at=row.updated_at,
-    )
-
-
-def _admitted(scope: Scope) -> ColumnElement[bool]:
-    """The condition, in SQL, that the asker may read a document."""
-    return exists().where(
-        DocumentAccessRow.collection == DocumentRow.collection,
-        DocumentAccessRow.document_id == DocumentRow.document_id,
-        DocumentAccessRow.principal.in_(sorted(scope.principals)),
     )
 
 

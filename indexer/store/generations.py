@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, select, text, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 
 from indexer.errors import NotFound
 from indexer.store import collections
-from indexer.store.database import insert_into
+from indexer.store.database import insert_into, is_postgresql
 from indexer.store.tables import GenerationRow, PassageRow
 
 State = Literal["building", "live", "retired"]
@@ -127,6 +127,9 @@ def flip(session: Session, generation_id: str, now: float) -> bool:
     session.execute(
         update(GenerationRow).where(GenerationRow.generation_id == generation_id).values(state="live", live_at=now)
     )
+    if is_postgresql(session):
+        # Its planner takes a generation that its statistics do not know for a handful of rows, and reads all of it.
+        session.execute(text("ANALYZE passages"))
     return True
 
 

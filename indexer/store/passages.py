@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import exists, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from indexer.scope import Scope
+from indexer.store.admission import admitted
 from indexer.store.database import batches
-from indexer.store.tables import DocumentAccessRow, DocumentRow, GenerationRow, PassageRow
+from indexer.store.tables import DocumentRow, GenerationRow, PassageRow
 from indexer.store.values import metadata_from_json, storable
 from indexer.types import IndexedDocument, Metadata, Passage
 
@@ -106,11 +107,6 @@ def of_document(session: Session, scope: Scope, generation_id: str, document_id:
 
 
 def _readable(scope: Scope, generation_id: str) -> Any:
-    admitted = exists().where(
-        DocumentAccessRow.collection == DocumentRow.collection,
-        DocumentAccessRow.document_id == DocumentRow.document_id,
-        DocumentAccessRow.principal.in_(sorted(scope.principals)),
-    )
     return (
         select(
             PassageRow.passage_id,
@@ -136,7 +132,7 @@ def _readable(scope: Scope, generation_id: str) -> Any:
             PassageRow.generation_id == generation_id,
             GenerationRow.collection == scope.collection,
             PassageRow.document_version >= DocumentRow.access_since,
-            admitted,
+            admitted(scope),
         )
     )
 

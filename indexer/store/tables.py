@@ -170,7 +170,7 @@ class PassageRow(Base):
     """A passage of a document in one generation. Written by `indexer/apply.py` only."""
 
     __tablename__ = "passages"
-    __table_args__ = (Index("ix_passages_generation_id_document_id", "generation_id", "document_id"),)
+    __table_args__ = (Index("ix_passages_document_id_generation_id", "document_id", "generation_id"),)
 
     generation_id: Mapped[str] = mapped_column(
         ForeignKey("generations.generation_id", ondelete="CASCADE"), primary_key=True

@@ -105,7 +105,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("generation_id", "passage_id", name="pk_passages"),
     )
-    op.create_index("ix_passages_generation_id_document_id", "passages", ["generation_id", "document_id"], unique=False)
+    op.create_index(
+        "ix_passages_document_id_generation_id", "passages", ["document_id", "generation_id"], unique=False
+    )
     op.create_table(
         "sources",
         sa.Column("source_id", sa.String(length=36), nullable=False),
@@ -179,7 +181,7 @@ def downgrade() -> None:
     op.drop_index("ix_sources_collection_state", table_name="sources")
     op.drop_index("ix_sources_collection_document_id", table_name="sources")
     op.drop_table("sources")
-    op.drop_index("ix_passages_generation_id_document_id", table_name="passages")
+    op.drop_index("ix_passages_document_id_generation_id", table_name="passages")
     op.drop_table("passages")
     op.drop_index("ix_jobs_task_id_state", table_name="jobs")
     op.drop_index("ix_jobs_state_kind_job_id", table_name="jobs")
