@@ -1,0 +1,172 @@
+"""Where torch work runs: one thread a process, fed by a priority queue, on cuda, mps or the CPU.
+
+Query embedding goes before reranking, reranking before ingestion. Work whose caller gave up, or whose deadline has
+passed, is dropped unrun. torch itself is imported when the device is first used.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from indexer.errors import ConfigError
+from indexer.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+
+class Priority(IntEnum):
+    """What goes first; equal priorities run in the order they came."""
+
+    QUERY = 0
+    RERANK = 1
+    INGEST = 2
+
+
+@dataclass(order=True, slots=True)
+class _Work:
+    priority: int
+    number: int
+    call: Callable[[], Any] = field(compare=False)
+    deadline: float | None = field(compare=False)
+    future: Future[Any] = field(compare=False)
+
+
+class Device:
+    """One worker thread for torch. Thread-safe. A hung call cannot be killed: callers wait with their own deadline."""
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._wanted = settings.device
+        self._dtype = settings.dtype
+        self._threads = settings.threads or os.cpu_count() or 1
+        self._clock = clock
+        self._queue: list[_Work] = []
+        self._numbers = itertools.count()
+        self._ready = threading.Condition()
+        self._closed = False
+        self._busy_since: float | None = None
+        self._thread: threading.Thread | None = None
+
+    def submit(
+        self, call: Callable[[], T], *, priority: Priority, deadline: float | None = None
+    ) -> Future[T]:
+        """Queue `call`; its future is cancelled if `deadline` (monotonic seconds) passes before it starts."""
+        future: Future[T] = Future()
+        with self._ready:
+            if self._closed:
+                raise RuntimeError("the device is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="device", daemon=True)
+                self._thread.start()
+            heapq.heappush(self._queue, _Work(priority, next(self._numbers), call, deadline, future))
+            self._ready.notify()
+        return future
+
+    def run(self, call: Callable[[], T], *, priority: Priority, deadline: float | None = None) -> T:
+        """Run `call` and return its value. Raises: TimeoutError at the deadline (queued work is then dropped)."""
+        future = self.submit(call, priority=priority, deadline=deadline)
+        try:
+            return future.result(None if deadline is None else max(0.0, deadline - self._clock()))
+        except TimeoutError:
+            future.cancel()
+            raise
+
+    def _run(self) -> None:
+        while True:
+            with self._ready:
+                while not self._queue and not self._closed:
+                    self._ready.wait()
+                if self._closed:
+                    return
+                work = heapq.heappop(self._queue)
+                self._busy_since = self._clock()
+            self._do(work)
+            with self._ready:
+                self._busy_since = None
+
+    def _do(self, work: _Work) -> None:
+        if work.deadline is not None and self._clock() >= work.deadline:
+            work.future.cancel()
+        if not work.future.set_running_or_notify_cancel():
+            return
+        try:
+            work.future.set_result(work.call())
+        except BaseException as error:
+            work.future.set_exception(error)
+
+    def health(self) -> dict[str, float]:
+        """Return how much waits, and for how long the call in hand has run (`busy_for_s`)."""
+        with self._ready:
+            busy = 0.0 if self._busy_since is None else self._clock() - self._busy_since
+            return {"queued": float(len(self._queue)), "busy_for_s": busy}
+
+    def close(self) -> None:
+        """Drop what is queued and end the thread (not waiting for a call that hangs)."""
+        with self._ready:
+            self._closed = True
+            dropped, self._queue = self._queue, []
+            self._ready.notify_all()
+        for work in dropped:
+            work.future.cancel()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=5)
+
+    # -- what torch is told ---------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The torch device: cuda, cuda:N, mps or cpu. Raises: ConfigError if the one asked for is not there."""
+        import torch
+
+        if self._wanted == "auto":
+            if torch.cuda.is_available():
+                return "cuda"
+            return "mps" if torch.backends.mps.is_available() else "cpu"
+        if self._wanted.startswith("cuda") and not torch.cuda.is_available():
+            raise ConfigError(f"device is {self._wanted!r}, but torch finds no CUDA GPU; use `auto` or `cpu`")
+        if self._wanted == "mps" and not torch.backends.mps.is_available():
+            raise ConfigError("device is 'mps', but this machine has none; use `auto` or `cpu`")
+        return self._wanted
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of models: the setting, or bfloat16 where the hardware multiplies it fast, else float32."""
+        import torch
+
+        if self._dtype != "auto":
+            chosen = getattr(torch, self._dtype)
+            assert isinstance(chosen, torch.dtype)  # noqa: S101  # narrows the type; the setting's pattern guards it
+            return chosen
+        if self.name.startswith("cuda"):
+            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if self.name == "cpu" and cpu_has_bfloat16() else torch.float32
+
+    def prepare(self) -> None:
+        """Tell torch how many threads it has; to be called on the device's own thread before a model runs."""
+        import torch
+
+        torch.set_num_threads(self._threads)
+
+
+def cpu_has_bfloat16() -> bool:
+    """Say whether this CPU has bfloat16 instructions (AVX-512 BF16 or AMX), without which bfloat16 is slower."""
+    import torch
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
+            flags = next((line for line in lines if line.startswith("flags")), "")
+    except OSError:
+        flags = ""
+    return "AVX512" in capability and ("avx512_bf16" in flags or "amx_bf16" in flags)

@@ -1,0 +1,88 @@
+"""A new generation beside the live one, built from SQL by the ordinary worker, then one transaction that flips.
+
+`start_rebuild` makes the generation and one `index` job a document; the worker's sweep calls `finish_ready`, which
+verifies the new pair against SQL, requeues what is missing, and flips. Search goes on with the old pair meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+
+import msgspec
+
+from indexer.crash import crash_point
+from indexer.compare import compare_generation
+from indexer.engine import GRACE_S, Engine
+from indexer.errors import NotFound
+from indexer.settings import Settings
+from indexer.store import collections, generations, jobs, tasks
+
+log = logging.getLogger(__name__)
+
+
+def start_rebuild(engine: Engine, collection: str, settings: Settings, now: float) -> str:
+    """Start building a collection anew under `settings`; return the task to follow.
+
+    An unfinished rebuild of the collection is given up in favour of this one.
+    Raises: NotFound; ConfigError if the embedder of `settings` cannot be loaded.
+    """
+    with engine.database.read() as session:
+        found = collections.get(session, collection)
+    if found is None:
+        raise NotFound(f"there is no collection {collection!r}")
+    recipe = engine.wanted_recipe(found.language, settings)
+    task_id, generation_id = str(uuid.uuid4()), uuid.uuid4().hex
+    with engine.database.session() as session:
+        for unfinished in generations.building(session, collection):
+            generations.retire(session, unfinished.generation_id, now)
+        generations.create(
+            session,
+            generation_id,
+            collection,
+            fingerprint=recipe.fingerprint,
+            parts=msgspec.to_builtins(recipe),
+            dimension=recipe.dimension,
+            now=now,
+        )
+        tasks.create(session, task_id, collection, "rebuild", now)
+        count = jobs.enqueue_all_documents(session, collection, generation_id, task_id, now)
+        tasks.set_totals(session, task_id, accepted=count, unchanged=0)
+    crash_point("flip-created")
+    return task_id
+
+
+def finish_ready(engine: Engine) -> None:
+    """Flip every building generation whose jobs are done and which agrees with SQL; requeue what does not."""
+    with engine.database.read() as session:
+        ready = [g for g in generations.all_building(session) if not jobs.open_for(session, g.generation_id)]
+    for generation in ready:
+        indexes = engine.opened(generation)
+        wrong = compare_generation(engine, indexes)
+        now = engine.clock()
+        if wrong:
+            log.warning("generation %s differs from SQL in %d documents; doing them again", generation.generation_id, len(wrong))
+            with engine.database.session() as session:
+                task_id = str(uuid.uuid4())
+                tasks.create(session, task_id, generation.collection, "rebuild", now)
+                jobs.enqueue_documents(
+                    session, generation.collection, sorted(wrong), task_id, now, generation_id=generation.generation_id
+                )
+            continue
+        crash_point("flip-verified")
+        with engine.database.session() as session:
+            generations.flip(session, generation.generation_id, now)
+        crash_point("flip-committed")
+        engine.refresh()
+        log.info("collection %s: generation %s is live", generation.collection, generation.generation_id)
+
+
+def drop_retired(engine: Engine, *, grace_s: float = GRACE_S) -> None:
+    """Delete generations that were retired a while ago: their files, then their rows."""
+    with engine.database.read() as session:
+        old = generations.retired(session, engine.clock() - grace_s)
+    for generation in old:
+        engine.drop(generation.generation_id, str(generation.parts["vector_backend"]))
+        crash_point("flip-dropped")
+        with engine.database.session() as session:
+            generations.drop(session, generation.generation_id)

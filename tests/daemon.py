@@ -1,0 +1,102 @@
+"""A `searchd serve` in its own process, for tests that kill it, race it, or look at it from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+READY_S = 90.0
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(data_dir: Path, **settings: str) -> dict[str, str]:
+    """Return this process's environment with only these searchd settings in it."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SEARCHD_")}
+    return inherited | {"SEARCHD_DATA_DIR": str(data_dir)} | settings
+
+
+def command(module: str, *arguments: str, data_dir: Path, timeout: float = 120, **settings: str) -> Any:
+    """Run `python -m module arguments` on the data folder; return the completed process with its text output."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=environment(data_dir, **settings),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+class Daemon:
+    """Starts on entry and is ready then; is gone on exit. `kill` is SIGKILL, `stop` is SIGTERM."""
+
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        self.data_dir = data_dir
+        self.settings = settings
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = data_dir.parent / f"{data_dir.name}.log"
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start; with `ready`, return once `/readyz` says so."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "searchd", "serve", "--port", str(self.port)],
+                env=environment(self.data_dir, **self.settings),
+                stdout=log,
+                stderr=log,
+            )
+        self.wait_for("/readyz" if ready else "/healthz")
+
+    def wait_for(self, path: str) -> None:
+        """Return once `path` answers 200."""
+        assert self.process is not None
+        end = time.monotonic() + READY_S
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the daemon ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
+            try:
+                if httpx.get(self.url + path, timeout=5, trust_env=False).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError(f"{path} was not ready in {READY_S} s:\n{self.log.read_text()[-3000:]}")
+
+    def kill(self) -> None:
+        """Kill at once, as a power cut would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Ask to end; return the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+    def __enter__(self) -> Daemon:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()

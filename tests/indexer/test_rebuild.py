@@ -1,0 +1,96 @@
+"""Rebuilding: search never stops, the ranking is the same afterwards, stale settings are noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from indexer import ingest, rebuild
+from indexer.engine import Engine
+from indexer.errors import StaleIndex
+from indexer.lexical.query import parse_query
+from indexer.scope import Scope
+from indexer.store import generations
+from indexer.types import SourceFile
+from indexer.worker import Worker
+from searchd.settings import Settings
+
+WORDS = ("pump", "valve", "turbine", "gear", "boiler", "gasket", "rotor", "piston")
+SCOPE = Scope.of("default")
+
+
+def fill(engine: Engine, worker: Worker, count: int = 40) -> None:
+    files = [
+        SourceFile(
+            uri=f"file:///{i}.txt",
+            name=f"{i}.txt",
+            content=(f"The {WORDS[i % 8]} and the {WORDS[(i * 3 + 1) % 8]}. " * (1 + i % 4) + f"Part {i}.").encode(),
+        )
+        for i in range(count)
+    ]
+    ingest.accept(engine.database, engine.settings, "default", files, engine.clock())
+    worker.run_until_idle()
+    engine.refresh()
+
+
+def rankings(engine: Engine) -> list[list[str]]:
+    live = engine.live("default")
+    found = []
+    for word in WORDS:
+        found.append([p.passage_id for p in live.lexical.search(parse_query(word), SCOPE, None, 30).passages])
+        vector = live.embedder.encode_query(word)
+        found.append([p.passage_id for p in live.vectors.search(vector, SCOPE, None, 30)])
+    return found
+
+
+def test_a_rebuild_gives_identical_rankings_in_a_new_generation(engine: Engine) -> None:
+    worker = Worker(engine)
+    try:
+        fill(engine, worker)
+        before, old = rankings(engine), engine.live("default").generation_id
+        rebuild.start_rebuild(engine, "default", engine.settings, engine.clock())
+        assert engine.live("default").generation_id == old
+        worker.run_until_idle()
+        assert engine.live("default").generation_id != old
+        assert rankings(engine) == before
+        rebuild.drop_retired(engine, grace_s=-1)
+        with engine.database.read() as session:
+            assert generations.retired(session, engine.clock() + 1) == []
+        assert not engine.lexical_path(old).exists()
+    finally:
+        worker.stop()
+
+
+def test_documents_added_while_a_rebuild_runs_are_in_both_generations(engine: Engine) -> None:
+    worker = Worker(engine)
+    try:
+        fill(engine, worker, 10)
+        rebuild.start_rebuild(engine, "default", engine.settings, engine.clock())
+        fill(engine, worker, 20)
+        assert len(list(engine.live("default").lexical.scan())) == 20
+    finally:
+        worker.stop()
+
+
+def test_changed_sizes_are_noticed_at_start_and_a_rebuild_takes_them_up(settings: Settings, tmp_path: Path) -> None:
+    engine = Engine.open(settings)
+    worker = Worker(engine)
+    fill(engine, worker, 10)
+    worker.stop()
+    engine.close()
+
+    changed = msgspec.structs.replace(settings, passage_tokens=64)
+    with pytest.raises(StaleIndex, match=r"passage_tokens 200 -> 64.*indexer rebuild"):
+        Engine.open(changed)
+    engine = Engine.open(changed, check=False)
+    worker = Worker(engine)
+    try:
+        rebuild.start_rebuild(engine, "default", changed, engine.clock())
+        worker.run_until_idle()
+        assert engine.live("default").recipe.passage_tokens == 64
+        engine.check_fresh()
+    finally:
+        worker.stop()
+        engine.close()
