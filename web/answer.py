@@ -101,6 +101,13 @@ def pieces_of(highlight: Highlight) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
+def fragment_of(highlight: Highlight, passage: str) -> tuple[Piece, ...]:
+    """Return a fragment's pieces, with an ellipsis where the passage goes on before or after it."""
+    before = () if passage.startswith(highlight.text) else (Piece("… ", False),)
+    after = () if passage.endswith(highlight.text) else (Piece(" …", False),)
+    return (*before, *pieces_of(highlight), *after)
+
+
 def crumbs_of(heading_path: Sequence[str], title: str) -> tuple[str, ...]:
     """Return the headings above a passage, without the title that is shown anyway and without repetitions."""
     path = [heading for heading in heading_path if heading.strip()]
@@ -134,7 +141,7 @@ def hit_view(hit: Hit, response: SearchResponse, state: SearchState, fusion: Fus
     """Return a hit as the page shows it."""
     candidate = hit.candidate
     title = candidate.title.strip() or candidate.document_id
-    fragments = tuple(pieces_of(highlight) for highlight in hit.highlights if highlight.text.strip())
+    fragments = tuple(fragment_of(highlight, candidate.text) for highlight in hit.highlights if highlight.text.strip())
     relevance = ""
     if hit.relevance is not None:
         relevance = f"{hit.relevance:.0%} {hit.relevance_label or 'relevant'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from indexer.status import CollectionStatus
 from web.answer import Answer
 from web.choices import Choice
 from web.links import Link
@@ -91,21 +92,6 @@ class Failure:
     code: str
     explanation: str
     message: str
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionStatus:
-    """A collection's size, what is under way in it, and the generation that answers."""
-
-    name: str
-    language: str
-    documents: int
-    passages: int
-    failed: int
-    generation: str
-    embedder: str
-    building: bool
-    """Whether another generation is being built beside it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,11 +74,13 @@ def _system_row(candidate: Candidate, system: str, fusion: Fusion) -> WhyRow:
     if rank is None:
         return WhyRow(system, None, None, None, "did not find this passage")
     share, _ = fusion.share(system, rank)
-    note = f"adds {words.in_score(share)}" if RRF in candidate.scores else ""
+    note = f"adds {words.in_score(share)}" if RRF in candidate.ranks else ""
     return WhyRow(system, rank, candidate.scores.get(system), None, note)
 
 
 def _sum_of(candidate: Candidate, response: SearchResponse, fusion: Fusion) -> str:
+    if RRF not in candidate.ranks:
+        return "below the depth that is fused"
     found = [
         (report.name, candidate.ranks[report.name]) for report in response.systems if report.name in candidate.ranks
     ]

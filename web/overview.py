@@ -5,107 +5,92 @@ Failures name files, which not every reader may know of: only a caller who may w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from searchd.services import Services
 from sqlalchemy.orm import Session
 
+from indexer import status
 from indexer.engine import DEFAULT_COLLECTION
 from indexer.formats import FAILURE_CODES
 from indexer.scope import Scope
-from indexer.store import collections, documents, generations, jobs, sources, tasks
-from indexer.store.sources import Source
+from indexer.store import collections, documents
+from searchd.settings import Settings
 from web.choices import Choice
-from web.contexts import CollectionStatus, CollectionView, Failure, Progress
+from web.contexts import CollectionView, Failure, Health, Progress
 from web.links import link_of
 from web.state import SearchState
 
 EXAMPLES = 4
-FAILURES_SHOWN = 100
-OPEN_TASKS_SEEN = 200
+EXAMPLE_CHARS = 120
 
 
-def collection_views(session: Session) -> tuple[CollectionView, ...]:
-    """Return all collections with their sizes, in order of name."""
+def collection_views(session: Session, *, counted: bool) -> tuple[CollectionView, ...]:
+    """Return all collections in order of name; counting them costs a scan each, which a page of hits can do without."""
     views = []
     for collection in collections.list_all(session):
-        counts = documents.counts(session, collection.name)
+        counts = documents.counts(session, collection.name) if counted else documents.Counts(0, 0)
         views.append(CollectionView(collection.name, counts.documents, counts.passages))
     return tuple(views)
 
 
 def chosen_collection(state: SearchState, views: tuple[CollectionView, ...]) -> SearchState:
     """Return the state with a collection: the one asked for, else `default` if it holds anything, else the largest."""
-    if state.collection or not views:
-        return state if state.collection else replace(state, collection=DEFAULT_COLLECTION)
-    best = max(views, key=lambda view: (view.documents > 0, view.name == DEFAULT_COLLECTION, view.documents))
-    return replace(state, collection=best.name)
+    if state.collection:
+        return state
+    best = max(
+        views, key=lambda view: (view.documents > 0, view.name == DEFAULT_COLLECTION, view.documents), default=None
+    )
+    return replace(state, collection=best.name if best else DEFAULT_COLLECTION)
 
 
 def examples(session: Session, scope: Scope, state: SearchState) -> tuple[Choice, ...]:
     """Return a few titles of the collection as searches, for a reader who does not know yet what is in it."""
     titles = documents.sample_titles(session, scope, EXAMPLES * 2)
-    asked = dict.fromkeys(" ".join(title.split())[:120] for title in titles)
+    asked = dict.fromkeys(" ".join(title.split())[:EXAMPLE_CHARS] for title in titles)
     return tuple(Choice(title, "", state.url(q=title), False) for title in asked if title)[:EXAMPLES]
 
 
-def collection_statuses(session: Session) -> tuple[CollectionStatus, ...]:
-    """Return every collection's size, failures, and the generation that answers."""
-    found = []
-    for collection in collections.list_all(session):
-        counts = documents.counts(session, collection.name)
-        live = generations.live(session, collection.name)
-        found.append(
-            CollectionStatus(
-                name=collection.name,
-                language=collection.language,
-                documents=counts.documents,
-                passages=counts.passages,
-                failed=sources.count_failed(session, collection.name),
-                generation=live.generation_id if live else "",
-                embedder=str(live.parts.get("embedder", "")) if live else "",
-                building=bool(generations.building(session, collection.name)),
-            )
-        )
-    return tuple(found)
-
-
-def progress(session: Session) -> Progress:
+def progress(found: status.Status) -> Progress:
     """Return what is queued and running, and how far the tasks that are not done have come."""
-    counts = jobs.counts(session)
-    unfinished = [task for task in tasks.recent(session, OPEN_TASKS_SEEN) if task.state in ("enqueued", "processing")]
+    queued, running = found.jobs.get("queued", 0), found.jobs.get("running", 0)
+    unfinished = [task for task in found.tasks if task.state in ("enqueued", "processing")]
+    done = sum(task.succeeded + task.failed + task.canceled for task in unfinished)
     return Progress(
-        queued=counts.get("queued", 0),
-        running=counts.get("running", 0),
-        succeeded=counts.get("succeeded", 0),
-        failed=sources.count_failed(session),
-        done=sum(task.succeeded + task.failed + task.canceled for task in unfinished),
-        total=sum(task.total for task in unfinished),
+        queued=queued,
+        running=running,
+        succeeded=found.jobs.get("succeeded", 0),
+        failed=sum(collection.failed for collection in found.collections),
+        done=done,
+        # Older unfinished tasks than those listed still count with what waits of them.
+        total=max(done + queued + running, sum(task.total for task in unfinished)),
     )
 
 
-def failures(session: Session) -> tuple[Failure, ...]:
-    """Return what could not be indexed, the latest first."""
-    return tuple(failure_of(source) for source in sources.failures(session, None, FAILURES_SHOWN))
-
-
-def failure_of(source: Source) -> Failure:
+def failure_of(failed: status.Failure) -> Failure:
     """Return a failed source with its reason in words."""
-    code = source.error_code or "failed"
+    why = FAILURE_CODES.get(failed.code, "it could not be indexed")
     return Failure(
-        collection=source.collection,
-        source_id=source.source_id,
-        label=link_of(source.uri).label or source.name,
-        code=code,
-        explanation=FAILURE_CODES.get(code, "It could not be indexed."),
-        message=source.error or "",
+        collection=failed.collection,
+        source_id=failed.source_id,
+        label=link_of(failed.uri).label or failed.name,
+        code=failed.code,
+        explanation=f"{why[:1].upper()}{why[1:]}.",
+        message=failed.message,
     )
 
 
-def models(services: Services) -> tuple[tuple[str, str], ...]:
-    """Return what computes answers: embedder, device, and the stages of the default profile."""
-    settings = services.settings
-    lines = [("embedder", settings.embedder)]
+def health(parts: Mapping[str, str]) -> tuple[Health, ...]:
+    """Return what each part of the daemon said of itself: `ok`, `off ...`, or what is wrong."""
+    return tuple(
+        Health(name, said == "ok" or said.startswith("off"), "" if said == "ok" else said)
+        for name, said in sorted(parts.items())
+    )
+
+
+def models(settings: Settings, device: str) -> tuple[tuple[str, str], ...]:
+    """Return what computes answers: the embedder, where models run, and the stages of the default profile."""
+    lines = [("embedder", settings.embedder), ("device", device)]
     profile = settings.profile("default")
     for stage in profile.stages if profile else ():
         said = f"{stage.model}: top {stage.depth}, {stage.max_length} tokens, at most {stage.budget_ms:,} ms"

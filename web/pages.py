@@ -8,28 +8,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import unquote, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 import anyio.to_thread
 from litestar import Request, Response, Router, get, post
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
-from searchd.api.principals import Caller, principal_of, require_write
-from searchd.api.search import SearchRequest, query_from_request
-from searchd.services import Services
 
 from indexer import ingest
 from indexer.errors import InputError, NotFound, TransientError
 from indexer.filters import parse_filter
 from indexer.scope import Scope
+from indexer.status import status_of
 from indexer.store import documents, passages
 from indexer.types import Document
-from searchd.settings import Profile
+from searchd.api.bodies import read_body
+from searchd.api.principals import Caller, principal_of, require_write
+from searchd.api.running import run_search
+from searchd.api.schemas import RerankOptions, SearchRequest
+from searchd.api.search import query_from_request
+from searchd.api.status import check_parts
+from searchd.services import Services
+from searchd.settings import Profile, Settings
 from searchd.types import SearchResponse
 from web import overview
 from web.answer import answer_of
-from web.choices import mode_choices, stage_choices
-from web.contexts import DocumentPage, FieldErrors, SearchPage, StatusPage
+from web.choices import Choice, mode_choices, stage_choices
+from web.contexts import CollectionView, DocumentPage, FieldErrors, SearchPage, StatusPage
 from web.explain import Fusion
 from web.links import document_path, link_of
 from web.reading import reading_of, shown_metadata
@@ -38,27 +43,21 @@ from web.state import HITS_PER_PAGE, SearchState
 
 AnyRequest = Request[Any, Any, Any]
 RETRY_S = 2
+MAX_FORM_BYTES = 16_000
 
 
 @get("/", include_in_schema=False)
 async def search_page(request: AnyRequest, services: Services) -> Response[str]:
     """Answer with the search page: hits if something is asked, else what there is to search."""
     caller = principal_of(request, services.settings)
-    return await anyio.to_thread.run_sync(partial(_search, services, caller, _pairs(request)))
-
-
-def _search(services: Services, caller: Caller, pairs: list[tuple[str, str]]) -> Response[str]:
-    state, errors = _read(pairs)
-    with services.engine.database.read() as session:
-        views = overview.collection_views(session)
-        state = overview.chosen_collection(state, views)
-        scope = Scope.of(state.collection, caller.principals)
-        examples = () if state.q else overview.examples(session, scope, state)
+    state, errors = _read(_pairs(request))
+    shelf = await anyio.to_thread.run_sync(partial(_look, services, caller, state))
+    state = shelf.state
     outcome = _Outcome(None, errors, 422 if errors else 200)
-    if all(view.name != state.collection for view in views):
+    if shelf.chosen is None:
         outcome = _Outcome(None, FieldErrors(other=f"There is no collection {state.collection!r}."), 404)
     elif state.q and not errors:
-        outcome = _attempt(services, scope, state)
+        outcome = await _attempt(request, services, Scope.of(state.collection, caller.principals), state)
     profile = services.settings.profile(state.profile) or Profile()
     page = SearchPage(
         section="search",
@@ -66,13 +65,32 @@ def _search(services: Services, caller: Caller, pairs: list[tuple[str, str]]) ->
         modes=mode_choices(state),
         stages=stage_choices(state, profile.stages),
         profiles=tuple(dict.fromkeys(["default", *services.settings.profiles])),
-        collections=views,
-        chosen=next((view for view in views if view.name == state.collection), None),
-        examples=examples,
+        collections=shelf.collections,
+        chosen=shelf.chosen,
+        examples=shelf.examples,
         errors=outcome.errors,
         answer=answer_of(outcome.response, state, _fusion(profile)) if outcome.response else None,
     )
     return respond(page, status=outcome.status, headers=outcome.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """What stands around a search: the collections, the one that is searched, and examples for who asks nothing yet."""
+
+    state: SearchState
+    collections: tuple[CollectionView, ...]
+    chosen: CollectionView | None
+    examples: tuple[Choice, ...]
+
+
+def _look(services: Services, caller: Caller, asked: SearchState) -> _Shelf:
+    with services.engine.database.read() as session:
+        views = overview.collection_views(session, counted=not (asked.q and asked.collection))
+        state = overview.chosen_collection(asked, views)
+        chosen = next((view for view in views if view.name == state.collection), None)
+        scope = Scope.of(state.collection, caller.principals)
+        return _Shelf(state, views, chosen, () if state.q else overview.examples(session, scope, state))
 
 
 def _read(pairs: list[tuple[str, str]]) -> tuple[SearchState, FieldErrors]:
@@ -101,7 +119,7 @@ class _Outcome:
         return {"X-Search-Degraded": ", ".join(degraded)} if degraded else {}
 
 
-def _attempt(services: Services, scope: Scope, state: SearchState) -> _Outcome:
+async def _attempt(request: AnyRequest, services: Services, scope: Scope, state: SearchState) -> _Outcome:
     """Search; what the asker can mend is told at the field where it is."""
     try:
         if state.filter:
@@ -109,7 +127,8 @@ def _attempt(services: Services, scope: Scope, state: SearchState) -> _Outcome:
     except InputError as error:
         return _Outcome(None, FieldErrors(filter=str(error)), 422)
     try:
-        return _Outcome(_ask(services, scope, state), FieldErrors(), 200)
+        query, _ = query_from_request(_request_of(services.settings, state), services.settings)
+        return _Outcome(await run_search(request, services, query, scope), FieldErrors(), 200)
     except NotFound as error:
         return _Outcome(None, FieldErrors(other=str(error)), 404)
     except InputError as error:
@@ -118,14 +137,11 @@ def _attempt(services: Services, scope: Scope, state: SearchState) -> _Outcome:
         return _Outcome(None, FieldErrors(other=f"Search is not available at the moment: {error}"), 503)
 
 
-def _ask(services: Services, scope: Scope, state: SearchState) -> SearchResponse:
-    """Search as the API would; explanations come along always, so that they can be unfolded without asking again."""
-    profile = services.settings.profile(state.profile)
+def _request_of(settings: Settings, state: SearchState) -> SearchRequest:
+    """Return what the API would be asked; explanations always come along, so that they unfold without asking again."""
+    profile = settings.profile(state.profile)
     stages = [stage.name for stage in profile.stages if state.runs(stage.name, stage.enabled)] if profile else []
-    rerank: dict[str, Any] = {"enabled": state.rerank and bool(stages)}
-    if stages and (state.off or state.on):
-        rerank["stages"] = stages
-    request = SearchRequest(
+    return SearchRequest(
         q=state.q,
         collection=state.collection,
         limit=HITS_PER_PAGE,
@@ -133,11 +149,9 @@ def _ask(services: Services, scope: Scope, state: SearchState) -> SearchResponse
         filter=state.filter or None,
         mode=state.mode,
         profile=state.profile,
-        rerank=rerank,
+        rerank=RerankOptions(enabled=state.rerank, stages=stages if state.off or state.on else None),
         explain=True,
     )
-    query, _ = query_from_request(request, services.settings)
-    return services.pipeline.search(query, scope)
 
 
 @get("/documents/{collection:str}/{document_id:path}", include_in_schema=False)
@@ -197,20 +211,20 @@ async def status_page(request: AnyRequest, services: Services) -> Response[str]:
 
 
 def _status(services: Services, caller: Caller, retried: str) -> Response[str]:
-    with services.engine.database.read() as session:
-        page = StatusPage(
-            section="status",
-            state=SearchState(),
-            progress=overview.progress(session),
-            failures=overview.failures(session) if caller.may_write else (),
-            collections=overview.collection_statuses(session),
-            models=overview.models(services),
-            health=overview.health(services),
-            may_write=caller.may_write,
-            notice="It will be tried again." if retried else "",
-            started_at=services.started_at,
-            uptime_s=services.engine.clock() - services.started_at,
-        )
+    found = status_of(services.engine.database)
+    page = StatusPage(
+        section="status",
+        state=SearchState(),
+        progress=overview.progress(found),
+        failures=tuple(map(overview.failure_of, found.failures)) if caller.may_write else (),
+        collections=found.collections,
+        models=overview.models(services.settings, services.engine.device.name),
+        health=overview.health(check_parts(services)),
+        may_write=caller.may_write,
+        notice="It will be tried again." if retried else "",
+        started_at=services.started_at,
+        uptime_s=services.engine.clock() - services.started_at,
+    )
     return respond(page)
 
 
@@ -218,8 +232,8 @@ def _status(services: Services, caller: Caller, retried: str) -> Response[str]:
 async def retry(request: AnyRequest, services: Services) -> Redirect:
     """Queue a failed source again, for a caller who may write, and go back to the status page."""
     require_write(request, services.settings)
-    form = await request.form()
-    collection, source_id = str(form.get("collection", "")), str(form.get("source_id", ""))
+    form = dict(parse_qsl((await read_body(request, MAX_FORM_BYTES)).decode("utf-8", "replace")))
+    collection, source_id = form.get("collection", ""), form.get("source_id", "")
     if not collection or not source_id:
         raise InputError("a retry names a collection and a source_id")
     engine = services.engine

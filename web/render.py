@@ -27,11 +27,11 @@ SECURITY_HEADERS = {
         "base-uri 'none'; frame-ancestors 'none'; connect-src 'self'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""Of every page. Queries stay in the address bar: no referrer carries them to a document's own site."""
+"""Of every page. No referrer carries a query to a document's own site; a form of ours still names its origin."""
 
 
 def asset(name: str) -> str:

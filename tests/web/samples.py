@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from indexer.status import CollectionStatus
 from indexer.types import Block, Document
 from searchd.settings import Profile
 from searchd.types import Candidate, Highlight, Hit, SearchResponse, StageReport
 from web.answer import answer_of
 from web.choices import Choice, mode_choices, stage_choices
 from web.contexts import (
-    CollectionStatus,
     CollectionView,
     DocumentPage,
     ErrorPage,
@@ -177,7 +177,7 @@ def pages(text: str) -> list[Page]:
             SearchState(),
             Progress(1, 1, 1, 1, 1, 2),
             (Failure(text, text, text, text, text, text),),
-            (CollectionStatus(text, "en", 1, 1, 1, text, text, True),),
+            (CollectionStatus(text, "en", 1, 1, 1, text, 1),),
             ((text, text),),
             (Health(text, False, text),),
             True,

@@ -81,7 +81,7 @@ def test_every_page_is_sent_with_a_strict_policy() -> None:
         "base-uri 'none'; frame-ancestors 'none'; connect-src 'self'"
     )
     assert response.headers["X-Content-Type-Options"] == SECURITY_HEADERS["X-Content-Type-Options"] == "nosniff"
-    assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert response.headers["Referrer-Policy"] == "same-origin"
 
 
 def test_static_files_fetch_nothing_from_elsewhere() -> None:
