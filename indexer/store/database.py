@@ -210,8 +210,14 @@ def _postgresql_engine(url: URL) -> Engine:
         max_overflow=READERS,
         pool_timeout=WAIT_S,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 5} if "connect_timeout" not in url.query else {},
+        connect_args=_noticing_loss(url),
     )
+
+
+def _noticing_loss(url: URL) -> dict[str, Any]:
+    """Return connection parameters (where the URL leaves them open) that bound the wait for a host that is gone."""
+    chosen = {"connect_timeout": 5, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
+    return {name: value for name, value in chosen.items() if name not in url.query}
 
 
 def _sqlite_engine(url: URL, *, writing: bool, pool: type[QueuePool] | type[NullPool] = QueuePool) -> Engine:
@@ -242,4 +248,4 @@ def _migration_engine(url: URL) -> Engine:
     """Return an engine for one migration: on SQLite without foreign keys, which cascade when a table is rebuilt."""
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, writing=True, pool=NullPool)
-    return _create(url, poolclass=NullPool, connect_args={"connect_timeout": 5} if not url.query else {})
+    return _create(url, poolclass=NullPool, connect_args=_noticing_loss(url))

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
 from sqlalchemy import delete as sql_delete
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from indexer.filters import Filter, matches
 from indexer.scope import Scope
-from indexer.store import jobs
 from indexer.store.admission import admitted
 from indexer.store.database import batches
+from indexer.store.removal import delete
 from indexer.store.saving import Saved, save_parsed
-from indexer.store.tables import DocumentRow, GenerationRow, PassageRow, SourceRow
+from indexer.store.tables import DocumentRow, GenerationRow, PassageRow
 from indexer.store.values import blocks_from_json, metadata_from_json
 from indexer.types import Document, Metadata
 
@@ -30,7 +30,7 @@ __all__ = [
     "Saved",
     "counts",
     "delete",
-    "delete_sources",
+    "described",
     "forget_passages",
     "get",
     "load_for_index",
@@ -97,6 +97,18 @@ def page(session: Session, scope: Scope, cursor: str | None, limit: int, tree: F
         cursor = rows[-1].document_id
 
 
+def described(session: Session, scope: Scope, document_ids: Sequence[str]) -> dict[str, Metadata]:
+    """Return, by id, the metadata of those of the documents that the asker may read: what facets are counted over."""
+    found: dict[str, Metadata] = {}
+    query = select(DocumentRow.document_id, DocumentRow.access, DocumentRow.doc_metadata)
+    query = query.where(DocumentRow.collection == scope.collection, admitted(scope))
+    for some in batches(list(dict.fromkeys(document_ids))):
+        for name, access, metadata in session.execute(query.where(DocumentRow.document_id.in_(some))):
+            if scope.allows(access):
+                found[name] = metadata_from_json(metadata)
+    return found
+
+
 def load_for_index(session: Session, collection: str, document_ids: Sequence[str]) -> list[Document]:
     """Return those of the documents that exist, whoever may read them, in the order asked for: for the worker only."""
     found: dict[str, Document] = {}
@@ -105,46 +117,6 @@ def load_for_index(session: Session, collection: str, document_ids: Sequence[str
             document = _document(row)
             found[document.document_id] = document
     return [found[name] for name in dict.fromkeys(document_ids) if name in found]
-
-
-def delete(session: Session, collection: str, document_ids: Sequence[str], task_id: str, now: float) -> list[str]:
-    """Delete documents, and sources that are left with none; return the ids of those that there were.
-
-    Gone from every read with the caller's commit; `delete` jobs take them out of the indexes. A source that was
-    accepted under one of these ids and is not parsed yet is deleted too, so that its document never appears.
-    """
-    ids = list(dict.fromkeys(document_ids))
-    owners: set[str] = set()
-    waiting: dict[str, str] = {}
-    for some in batches(ids):
-        query = select(DocumentRow.source_id).where(_in(collection, some))
-        owners.update(session.scalars(query))
-        pending = select(SourceRow.source_id, SourceRow.document_id).where(
-            SourceRow.collection == collection, SourceRow.document_id.in_(some), SourceRow.state != "ready"
-        )
-        waiting |= {source_id: name for source_id, name in session.execute(pending)}
-    _lock_sources(session, owners | waiting.keys())
-    removed: set[str] = set()
-    for some in batches(ids):
-        removed.update(session.scalars(select(DocumentRow.document_id).where(_in(collection, some))))
-        session.execute(sql_delete(DocumentRow).where(_in(collection, some)))
-    jobs.enqueue(session, task_id, collection, "delete", [jobs.DOCUMENT + name for name in ids if name in removed], now)
-    empty = (owners | waiting.keys()) - _with_documents(session, owners | waiting.keys())
-    _delete_source_rows(session, collection, empty, now)
-    removed.update(waiting[source_id] for source_id in empty if source_id in waiting)
-    return [name for name in ids if name in removed]
-
-
-def delete_sources(session: Session, collection: str, source_ids: Sequence[str], task_id: str, now: float) -> int:
-    """Delete sources with all their documents; return how many sources there were."""
-    there = _lock_sources(session, set(source_ids), collection)
-    for some in batches(sorted(there)):
-        mine = (DocumentRow.collection == collection, DocumentRow.source_id.in_(some))
-        names = sorted(session.scalars(select(DocumentRow.document_id).where(*mine)))
-        session.execute(sql_delete(DocumentRow).where(*mine))
-        jobs.enqueue(session, task_id, collection, "delete", [jobs.DOCUMENT + name for name in names], now)
-    _delete_source_rows(session, collection, there, now)
-    return len(there)
 
 
 def forget_passages(session: Session, generation_id: str, document_ids: Sequence[str]) -> None:
@@ -165,14 +137,12 @@ def counts(session: Session, collection: str) -> Counts:
     return Counts(session.scalar(documents) or 0, session.scalar(passages) or 0)
 
 
-def described(session: Session, scope: Scope, document_ids: Sequence[str]) -> dict[str, Metadata]:
-    """Return the metadata of those of the documents that the asker may read, by id: what facets are counted over."""
-    found: dict[str, Metadata] = {}
-    for some in batches(document_ids):
-        for row in session.execute(_summaries(scope, None).where(DocumentRow.document_id.in_(some))):
-            if scope.allows(row.access):
-                found[row.document_id] = metadata_from_json(row.doc_metadata)
-    return found
+def matching(session: Session, collection: str, tree: Filter) -> list[str]:
+    """Return the ids of all documents whose metadata passes, whoever may read them: for a caller who may delete."""
+    rows = session.execute(
+        select(DocumentRow.document_id, DocumentRow.doc_metadata).where(DocumentRow.collection == collection)
+    )
+    return [row.document_id for row in rows if matches(tree, metadata_from_json(row.doc_metadata))]
 
 
 def sample_titles(session: Session, scope: Scope, count: int) -> list[str]:
@@ -248,31 +218,3 @@ def _summary(row: Any) -> DocumentSummary:
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
-
-
-def _in(collection: str, document_ids: Sequence[str]) -> ColumnElement[bool]:
-    return (DocumentRow.collection == collection) & DocumentRow.document_id.in_(document_ids)
-
-
-def _lock_sources(session: Session, source_ids: set[str], collection: str | None = None) -> set[str]:
-    """Lock sources in one order, before their documents as a save does; return those there are."""
-    there: set[str] = set()
-    for some in batches(sorted(source_ids)):
-        query = select(SourceRow.source_id).where(SourceRow.source_id.in_(some))
-        if collection is not None:
-            query = query.where(SourceRow.collection == collection)
-        there.update(session.scalars(query.order_by(SourceRow.source_id).with_for_update()))
-    return there
-
-
-def _with_documents(session: Session, source_ids: set[str]) -> set[str]:
-    found: set[str] = set()
-    for some in batches(sorted(source_ids)):
-        found.update(session.scalars(select(DocumentRow.source_id).where(DocumentRow.source_id.in_(some)).distinct()))
-    return found
-
-
-def _delete_source_rows(session: Session, collection: str, source_ids: set[str], now: float) -> None:
-    jobs.cancel_queued(session, collection, [jobs.SOURCE + source_id for source_id in source_ids], now)
-    for some in batches(sorted(source_ids)):
-        session.execute(sql_delete(SourceRow).where(SourceRow.source_id.in_(some)))

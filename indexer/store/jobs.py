@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from indexer.store.database import batches, is_postgresql
 from indexer.store.tables import DocumentRow, GenerationRow, JobRow
+from indexer.store.values import storable
 
 Kind = Literal["parse", "index", "delete"]
 DOCUMENT, SOURCE = "document:", "source:"
@@ -188,7 +189,12 @@ def finish(session: Session, job_ids: Sequence[int], now: float) -> None:
 
 def fail(session: Session, job_id: int, code: str, message: str, now: float, retry_at: float | None) -> None:
     """Record a failure: the job waits until `retry_at`, or has failed for good if that is None."""
-    values: dict[str, Any] = {"error_code": code[:64], "error": message, "lease_until": None, "claimed_by": None}
+    values: dict[str, Any] = {
+        "error_code": code[:64],
+        "error": storable(message),
+        "lease_until": None,
+        "claimed_by": None,
+    }
     if retry_at is None:
         values |= {"state": "failed", "finished_at": now}
     else:

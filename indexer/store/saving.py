@@ -18,6 +18,7 @@ from indexer.errors import InputError
 from indexer.store import jobs
 from indexer.store.content import SourceContent, access_list
 from indexer.store.database import batches, insert_into
+from indexer.store.removal import last_versions, remove_rows
 from indexer.store.tables import DocumentAccessRow, DocumentRow, SourceRow
 from indexer.store.values import blocks_to_json, metadata_to_json, storable
 from indexer.types import PUBLIC, ParsedText, document_id
@@ -41,10 +42,10 @@ def save_parsed(
 ) -> Saved:
     """Make these texts the documents of their source; enqueue their jobs; drop the source's bytes.
 
-    A version grows with every change; equal documents stay as they are. Documents that the source no longer yields are
-    removed. A document id that belongs to another source is taken over if this one was accepted later, else left
-    there; of two equal ids in one source the last counts. A source that was deleted or replaced since `source` was
-    loaded is left alone: nothing is saved.
+    A version grows with every change, a deletion in between included; equal documents stay as they are. Documents that
+    the source no longer yields are removed. A document id that belongs to another source is taken over if this one was
+    accepted later, else left there; of two equal ids in one source the last counts. A source that was deleted or
+    replaced since `source` was loaded is left alone: nothing is saved.
     Raises: InputError for a document id or an access list that cannot be stored.
     """
     query = select(SourceRow.content_hash, SourceRow.accepted_at).where(SourceRow.source_id == source.source_id)
@@ -53,18 +54,15 @@ def save_parsed(
         return Saved((), ())
     wanted = _shape(source, parsed)
     present = _present(session, source, list(wanted))
-    others = {row["source_id"] for row in present.values()} - {source.source_id}
-    newer = _accepted_after(session, others, held.accepted_at)
-    for name in [name for name, row in present.items() if row["source_id"] in newer]:
-        wanted.pop(name)
-        present.pop(name)
+    _leave_to_newer(session, source, held.accepted_at, wanted, present)
     removed = sorted(name for name in present if name not in wanted)
     changed = [name for name, values in wanted.items() if name not in present or _differs(present[name], values)]
-    moved = [name for name in wanted if name in present and present[name]["source_id"] != source.source_id]
-    touched = list(dict.fromkeys([*changed, *moved]))
-    _remove(session, source.collection, removed)
-    _write(session, source, [_versioned(wanted[name], present.get(name), name in changed) for name in touched], now)
-    _rob(session, others - newer)
+    robbed = {row["source_id"] for row in present.values()} - {source.source_id}
+    for some in batches(removed):
+        gone = (DocumentRow.collection == source.collection) & DocumentRow.document_id.in_(some)
+        remove_rows(session, gone, now)
+    _write(session, source, wanted, present, changed, now)
+    _rob(session, robbed)
     jobs.enqueue_documents(session, source.collection, changed, task_id, now)
     jobs.enqueue(session, task_id, source.collection, "delete", [jobs.DOCUMENT + name for name in removed], now)
     session.execute(
@@ -151,12 +149,18 @@ def _present(session: Session, source: SourceContent, wanted: Sequence[str]) -> 
     return {row[0]: dict(zip(names, row, strict=True)) for row in found}
 
 
-def _accepted_after(session: Session, source_ids: set[str], accepted_at: float) -> set[str]:
-    found: set[str] = set()
-    for some in batches(sorted(source_ids)):
+def _leave_to_newer(
+    session: Session, source: SourceContent, accepted_at: float, wanted: dict[str, Values], present: dict[str, Values]
+) -> None:
+    """Take out of both the documents that belong to sources accepted after this one."""
+    others = {row["source_id"] for row in present.values()} - {source.source_id}
+    newer: set[str] = set()
+    for some in batches(sorted(others)):
         query = select(SourceRow.source_id).where(SourceRow.source_id.in_(some), SourceRow.accepted_at > accepted_at)
-        found.update(session.scalars(query))
-    return found
+        newer.update(session.scalars(query))
+    for name in [name for name, row in present.items() if row["source_id"] in newer]:
+        wanted.pop(name)
+        present.pop(name)
 
 
 def _differs(row: Values, values: Values) -> bool:
@@ -167,22 +171,34 @@ def _differs(row: Values, values: Values) -> bool:
     )
 
 
-def _versioned(values: Values, row: Values | None, changed: bool) -> Values:
+def _versioned(values: Values, row: Values | None, before: int, changed: bool, now: float) -> Values:
+    """Return a document's columns with its version: after its row's, or after the one it was deleted at."""
     if row is None:
-        return values | {"version": 1, "access_since": 1, "created_at": None}
+        return values | {"version": before + 1, "access_since": before + 1, "created_at": now, "updated_at": now}
     version = row["version"] + changed
     admits_more = not set(values["access"]) <= set(row["access"])
     access_since = version if admits_more else row["access_since"]
-    return values | {"version": version, "access_since": access_since, "created_at": row["created_at"]}
+    dates = {"created_at": row["created_at"], "updated_at": now}
+    return values | {"version": version, "access_since": access_since} | dates
 
 
-def _write(session: Session, source: SourceContent, documents: Sequence[Values], now: float) -> None:
-    if not documents:
-        return
+def _write(
+    session: Session,
+    source: SourceContent,
+    wanted: Mapping[str, Values],
+    present: Mapping[str, Values],
+    changed: Sequence[str],
+    now: float,
+) -> None:
+    """Insert or update the documents that changed or came from another source."""
+    moved = [name for name in wanted if name in present and present[name]["source_id"] != source.source_id]
+    before = last_versions(session, source.collection, [name for name in changed if name not in present])
     rows = [
-        row | {"created_at": now if row["created_at"] is None else row["created_at"], "updated_at": now}
-        for row in documents
+        _versioned(wanted[name], present.get(name), before.get(name, 0), name in changed, now)
+        for name in dict.fromkeys([*changed, *moved])
     ]
+    if not rows:
+        return
     statement = insert_into(session, DocumentRow)
     key = ["collection", "document_id"]
     kept = {column.name for column in DocumentRow.__table__.columns} - {*key, "created_at"}
@@ -207,13 +223,6 @@ def _write_access(session: Session, collection: str, access: Mapping[str, Sequen
     ]
     if rows:
         session.execute(insert(DocumentAccessRow), rows)
-
-
-def _remove(session: Session, collection: str, names: Sequence[str]) -> None:
-    for some in batches(names):
-        session.execute(
-            sql_delete(DocumentRow).where(DocumentRow.collection == collection, DocumentRow.document_id.in_(some))
-        )
 
 
 def _rob(session: Session, source_ids: set[str]) -> None:

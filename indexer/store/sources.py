@@ -13,13 +13,27 @@ from typing import Any, Literal, cast
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from indexer.store import documents, jobs
+from indexer.store import jobs
 from indexer.store.content import SourceContent, overrides_from_json, overrides_to_json, source_hash
 from indexer.store.database import batches, insert_into
+from indexer.store.removal import delete_sources as delete
 from indexer.store.saving import tighten_access
 from indexer.store.tables import JobRow, SourceRow
 from indexer.store.values import storable
 from indexer.types import SourceFile, document_id, source_id
+
+__all__ = [
+    "Outcome",
+    "Source",
+    "accept",
+    "count_failed",
+    "delete",
+    "fail",
+    "failures",
+    "load_content",
+    "retry",
+    "under",
+]
 
 State = Literal["queued", "ready", "failed"]
 
@@ -61,15 +75,10 @@ def accept(session: Session, collection: str, files: Sequence[SourceFile], task_
     if fresh:
         _upsert(session, fresh)
         changed = {row["source_id"]: row["overrides"]["access"] for row in fresh if "access" in row["overrides"]}
-        tighten_access(session, collection, {k: v for k, v in changed.items() if k in known}, task_id, now)
+        tighten_access(session, collection, changed, task_id, now)
         wanted = {row["source_id"] for row in fresh}
         _enqueue(session, collection, [name for name in rows if name in wanted], task_id, now)
     return Outcome(len(fresh), len(files) - len(fresh))
-
-
-def delete(session: Session, collection: str, source_ids: Sequence[str], task_id: str, now: float) -> int:
-    """Delete sources with all their documents, as `documents.delete` does; return how many there were."""
-    return documents.delete_sources(session, collection, source_ids, task_id, now)
 
 
 def retry(session: Session, collection: str, source_ids: Sequence[str] | None, task_id: str, now: float) -> int:

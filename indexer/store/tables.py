@@ -150,6 +150,20 @@ class DocumentRow(Base):
     updated_at: Mapped[float] = mapped_column(Float)
 
 
+class DeletedDocumentRow(Base):
+    """The last version of a document that is gone: made again, it goes on from there.
+
+    Otherwise passages and index entries of the old one, not yet removed, would pass for the new one's version.
+    """
+
+    __tablename__ = "deleted_documents"
+
+    collection: Mapped[str] = mapped_column(ForeignKey("collections.name", ondelete="CASCADE"), primary_key=True)
+    document_id: Mapped[str] = mapped_column(String(512), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer)
+    deleted_at: Mapped[float] = mapped_column(Float, index=True)
+
+
 class DocumentAccessRow(Base):
     """`documents.access` again, one row a principal, for reads that SQL itself must restrict."""
 

@@ -156,6 +156,18 @@ def upgrade() -> None:
     )
     op.create_index("ix_documents_source_id", "documents", ["source_id"], unique=False)
     op.create_table(
+        "deleted_documents",
+        sa.Column("collection", sa.String(length=64), nullable=False),
+        sa.Column("document_id", sa.String(length=512), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("deleted_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["collection"], ["collections.name"], name="fk_deleted_documents_collection", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("collection", "document_id", name="pk_deleted_documents"),
+    )
+    op.create_index("ix_deleted_documents_deleted_at", "deleted_documents", ["deleted_at"], unique=False)
+    op.create_table(
         "document_access",
         sa.Column("collection", sa.String(length=64), nullable=False),
         sa.Column("document_id", sa.String(length=512), nullable=False),
@@ -176,6 +188,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_document_access_collection_principal", table_name="document_access")
     op.drop_table("document_access")
+    op.drop_index("ix_deleted_documents_deleted_at", table_name="deleted_documents")
+    op.drop_table("deleted_documents")
     op.drop_index("ix_documents_source_id", table_name="documents")
     op.drop_table("documents")
     op.drop_index("ix_sources_collection_state", table_name="sources")

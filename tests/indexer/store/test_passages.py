@@ -98,6 +98,19 @@ def test_readers_who_were_admitted_later_never_get_the_text_from_before(database
     assert texts(database, ids) == ["cleaned again"]
 
 
+def test_a_document_made_again_does_not_inherit_the_passages_of_the_deleted_one(database: Database) -> None:
+    add(database, "f:/a", parsed("secret", document_id="a", access=("staff",)))
+    ids = index(database, live(database), ["a"])
+    with database.session() as session:
+        documents.delete(session, DOCS, ["a"], new_task(session, "delete"), 5.0)
+    add(database, "f:/b", parsed("open", document_id="a"), now=6.0)
+    assert texts(database, ids, "staff") == []
+    index(database, live(database), ["a"])
+    assert texts(database, ids) == ["open"]
+    with database.read() as session:
+        assert passages.document_versions(session, DOCS) == {"a": (2, True)}
+
+
 def test_a_generation_is_read_in_its_own_collection_only(database: Database) -> None:
     add(database, "f:/a", parsed("text", document_id="a"))
     generation = live(database)
