@@ -221,7 +221,7 @@ class EdgeIndex:
             self.closed = True
             try:
                 for part in self.parts:
-                    part.flush()
+                    part.checkpoint()
             finally:
                 for part in self.parts:
                     part.retire()

@@ -22,7 +22,7 @@ import qdrant_edge as edge
 
 from indexer.crash import crash_point
 from indexer.errors import SearchdError
-from indexer.vectors.edge_files import PartEntry, copy_tree, new_folder
+from indexer.vectors.edge_files import PartEntry, copy_tree, new_folder, sync_tree
 from indexer.vectors.edge_part import DOCUMENTS_AT_ONCE, POINTS_AT_ONCE, Part
 
 log = logging.getLogger(__name__)
@@ -110,9 +110,10 @@ class Growth:
         target = self._index.path / folder
         try:
             with self._index.writing:
-                part.flush()
+                part.checkpoint()
                 part.journal = []
                 self._index.written.copied_bytes += copy_tree(part.path, target)
+            sync_tree(target)  # here, lest the disk is still busy with it when the engine flushes
             crash_point("vectors-copied")
             self._aside(target, lambda: self._index.closed)
             crash_point("vectors-built")
