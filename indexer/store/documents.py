@@ -30,10 +30,10 @@ __all__ = [
     "Saved",
     "counts",
     "delete",
-    "described",
     "forget_passages",
     "get",
     "load_for_index",
+    "matching",
     "page",
     "sample_titles",
     "save_parsed",
@@ -95,18 +95,6 @@ def page(session: Session, scope: Scope, cursor: str | None, limit: int, tree: F
         if len(rows) < size:
             return DocumentPage(tuple(found), None)
         cursor = rows[-1].document_id
-
-
-def described(session: Session, scope: Scope, document_ids: Sequence[str]) -> dict[str, Metadata]:
-    """Return, by id, the metadata of those of the documents that the asker may read: what facets are counted over."""
-    found: dict[str, Metadata] = {}
-    query = select(DocumentRow.document_id, DocumentRow.access, DocumentRow.doc_metadata)
-    query = query.where(DocumentRow.collection == scope.collection, admitted(scope))
-    for some in batches(list(dict.fromkeys(document_ids))):
-        for name, access, metadata in session.execute(query.where(DocumentRow.document_id.in_(some))):
-            if scope.allows(access):
-                found[name] = metadata_from_json(metadata)
-    return found
 
 
 def load_for_index(session: Session, collection: str, document_ids: Sequence[str]) -> list[Document]:
