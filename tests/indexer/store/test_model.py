@@ -14,7 +14,7 @@ from indexer.store.database import Database
 from indexer.types import passage_id, source_id
 from tests.indexer.store.steps import DOCS, accept, content_of, file, index, live, new_task, parsed, save
 
-STEPS = 120
+STEPS = 70
 READERS = ("public", "staff", "board")
 NAMES = tuple("abcd")
 
