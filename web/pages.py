@@ -12,6 +12,8 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 import anyio.to_thread
 from litestar import Request, Response, Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
@@ -47,7 +49,7 @@ MAX_FORM_BYTES = 16_000
 
 
 @get("/", include_in_schema=False)
-async def search_page(request: AnyRequest, services: Services) -> Response[str]:
+async def search_page(request: AnyRequest, services: NamedDependency[Services]) -> Response[str]:
     """Answer with the search page: hits if something is asked, else what there is to search."""
     caller = principal_of(request, services.settings)
     state, errors = _read(_pairs(request))
@@ -149,13 +151,15 @@ def _request_of(settings: Settings, state: SearchState) -> SearchRequest:
         filter=state.filter or None,
         mode=state.mode,
         profile=state.profile,
-        rerank=RerankOptions(enabled=state.rerank, stages=stages if state.off or state.on else None),
+        rerank=RerankOptions(enabled=state.rerank, stages=tuple(stages) if state.off or state.on else None),
         explain=True,
     )
 
 
 @get("/documents/{collection:str}/{document_id:path}", include_in_schema=False)
-async def document_page(request: AnyRequest, services: Services, collection: str) -> Response[str]:
+async def document_page(
+    request: AnyRequest, services: NamedDependency[Services], collection: FromPath[str]
+) -> Response[str]:
     """Answer with a document, scrolled to the passage that was asked for."""
     caller = principal_of(request, services.settings)
     scope = Scope.of(collection, caller.principals)
@@ -203,7 +207,7 @@ def _load(
 
 
 @get("/status", include_in_schema=False)
-async def status_page(request: AnyRequest, services: Services) -> Response[str]:
+async def status_page(request: AnyRequest, services: NamedDependency[Services]) -> Response[str]:
     """Answer with how ingestion stands, what failed, and what is searched with what."""
     caller = principal_of(request, services.settings)
     retried = dict(_pairs(request)).get("retried", "")
@@ -229,7 +233,7 @@ def _status(services: Services, caller: Caller, retried: str) -> Response[str]:
 
 
 @post("/status/retry", include_in_schema=False)
-async def retry(request: AnyRequest, services: Services) -> Redirect:
+async def retry(request: AnyRequest, services: NamedDependency[Services]) -> Redirect:
     """Queue a failed source again, for a caller who may write, and go back to the status page."""
     require_write(request, services.settings)
     form = dict(parse_qsl((await read_body(request, MAX_FORM_BYTES)).decode("utf-8", "replace")))

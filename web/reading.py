@@ -6,7 +6,7 @@ Takes a Document and a passage's character range; gives what `document.html` sho
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -72,6 +72,7 @@ def reading_of(
     text = document.text
     start, end = window(text, passage[0] if passage and at is None else None, at or 0, whole)
     blocks = document.blocks or (Block("paragraph", 0, len(text)),)
+    levels = _levels(document, blocks)
     views: list[BlockView] = []
     page: int | None = None
     first = True
@@ -79,29 +80,20 @@ def reading_of(
         low, high = max(block.start, start), min(block.end, end)
         if low >= high or not text[low:high].strip():
             continue
-        if not views and _is_title(document, block):
+        if block.kind == "heading" and block.start not in levels:
             continue
         lines, first = _lines(text, block.kind, low, high, passage or (0, 0), first)
-        views.append(
-            BlockView(
-                block.kind, _level(text, block), f"at-{block.start}", lines, block.page if block.page != page else None
-            )
-        )
+        starts_page = block.page if block.page != page else None
+        views.append(BlockView(block.kind, levels.get(block.start, 0), f"at-{block.start}", lines, starts_page))
         page = block.page
     return Reading(
         blocks=tuple(views),
-        contents=_contents(text, blocks, start, end),
+        contents=_contents(text, blocks, levels, start, end),
         earlier=max(0, start - WINDOW_CHARS) if start > 0 else None,
         later=end if end < len(text) else None,
         shown_chars=end - start,
         all_chars=len(text),
     )
-
-
-def _is_title(document: Document, block: Block) -> bool:
-    """Say whether a block repeats the title, which stands above the text anyway."""
-    same = document.text[block.start : block.end].strip().casefold() == document.title.strip().casefold()
-    return block.kind == "heading" and same
 
 
 def window(text: str, passage_start: int | None, at: int, whole: bool) -> tuple[int, int]:
@@ -124,14 +116,22 @@ def _line_start(text: str, offset: int) -> int:
     return offset
 
 
-def _level(text: str, block: Block) -> int:
-    """Return the level of a heading, from 2 (the title is 1): by the headings above it, itself not counted."""
-    if block.kind != "heading":
-        return 0
-    above = len(block.heading_path)
-    if above and block.heading_path[-1].strip() == text[block.start : block.end].strip():
-        above -= 1
-    return min(6, 2 + above)
+def _levels(document: Document, blocks: Sequence[Block]) -> dict[int, int]:
+    """Return the level of each heading by its start: 2 for the highest (the title is 1), 6 at most.
+
+    A first heading that repeats the title is left out: the title stands above the text anyway.
+    """
+    above: dict[int, int] = {}
+    for number, block in enumerate(blocks):
+        heading = " ".join(document.text[block.start : block.end].split())
+        if block.kind != "heading" or not heading:
+            continue
+        if number == 0 and heading.casefold() == document.title.strip().casefold():
+            continue
+        itself = bool(block.heading_path) and block.heading_path[-1] == heading
+        above[block.start] = len(block.heading_path) - itself
+    highest = min(above.values(), default=0)
+    return {start: min(6, 2 + depth - highest) for start, depth in above.items()}
 
 
 def _lines(
@@ -164,23 +164,24 @@ def _cut(start: int, end: int, low: int, high: int) -> list[tuple[int, int, bool
     return [cut for cut in cuts if cut[0] < cut[1]]
 
 
-def _contents(text: str, blocks: Sequence[Block], start: int, end: int) -> tuple[Heading, ...]:
+def _contents(
+    text: str, blocks: Sequence[Block], levels: Mapping[int, int], start: int, end: int
+) -> tuple[Heading, ...]:
     """Return the headings, the deepest left out until they are few enough; links outside the window move it."""
-    headings = [block for block in blocks if block.kind == "heading" and text[block.start : block.end].strip()]
-    if len(headings) < 3:
+    if len(levels) < 3:
         return ()
-    depths = sorted(_level(text, block) for block in headings)
-    deepest = max((d for d in set(depths) if bisect.bisect_right(depths, d) <= MAX_CONTENTS), default=depths[0])
+    ordered = sorted(levels.values())
+    deepest = max((level for level in set(ordered) if bisect.bisect_right(ordered, level) <= MAX_CONTENTS), default=2)
+    headings = [block for block in blocks if levels.get(block.start, 9) <= deepest]
     return tuple(
         Heading(
             " ".join(text[block.start : block.end].split()),
-            _level(text, block) - depths[0],
+            levels[block.start] - 2,
             block.start,
             start <= block.start < end,
         )
-        for block in headings[: 10 * MAX_CONTENTS]
-        if _level(text, block) <= deepest
-    )[:MAX_CONTENTS]
+        for block in headings[:MAX_CONTENTS]
+    )
 
 
 def shown_metadata(metadata: Metadata) -> tuple[tuple[str, str], ...]:

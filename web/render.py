@@ -71,6 +71,6 @@ def respond(page: Page, *, status: int = 200, headers: dict[str, str] | None = N
     return Response(
         markup(page),
         status_code=status,
-        media_type="text/html; charset=utf-8",
+        media_type="text/html",
         headers=SECURITY_HEADERS | {"Cache-Control": "no-store", "Vary": "Accept"} | (headers or {}),
     )

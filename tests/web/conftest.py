@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, sync_playwright
 
+from searchd.services import Services
+from tests.web.product import opened, running
 from web.render import SECURITY_HEADERS, STATIC
 
 ARGUMENTS = (
@@ -131,3 +133,17 @@ def _handler(pages: Mapping[str, str]) -> type[BaseHTTPRequestHandler]:
             """Say nothing."""
 
     return Handler
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Return the opened product over a small shelf of documents."""
+    with opened(tmp_path_factory.mktemp("web")) as services:
+        yield services
+
+
+@pytest.fixture(scope="session")
+def address(services: Services) -> Iterator[str]:
+    """Return where the real application answers."""
+    with running(services) as address:
+        yield address
