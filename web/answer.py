@@ -173,6 +173,8 @@ def step_of(report: StageReport, *, counts: bool) -> Step:
     if report.status in ("skipped", "failed"):
         return Step(report.name, report.status, report.status, report.reason or "")
     took = words.in_ms(report.ms)
+    if counts and report.of == 0:
+        return Step(report.name, report.status, "nothing to score", report.reason or "")
     said = f"{report.scored:,}/{report.of:,} in {took}" if counts else took
     return Step(report.name, report.status, said, report.reason or "")
 

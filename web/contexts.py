@@ -96,11 +96,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How ingestion stands: jobs by state, failed sources, and how far the unfinished tasks have come."""
+    """How ingestion stands: open jobs, documents there are, failed sources, how far unfinished tasks have come."""
 
     queued: int
     running: int
-    succeeded: int
+    documents: int
     failed: int
     done: int
     total: int
@@ -138,4 +138,45 @@ class StatusPage:
     uptime_s: float
 
 
-Page = SearchPage | DocumentPage | ErrorPage | StatusPage
+@dataclass(frozen=True, slots=True)
+class FieldView:
+    """A parameter, or a field of a body or an answer, nested ones named with dots."""
+
+    name: str
+    kind: str
+    required: bool
+    default: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationView:
+    """One operation: what it takes and gives."""
+
+    method: str
+    path: str
+    anchor: str
+    summary: str
+    description: str
+    parameters: tuple[FieldView, ...]
+    body: tuple[FieldView, ...]
+    body_example: str
+    form: tuple[FieldView, ...]
+    answer: tuple[FieldView, ...]
+    answer_example: str
+    statuses: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencePage:
+    """`/docs`: every operation, by topic."""
+
+    template: ClassVar[str] = "reference.html"
+    section: str
+    state: SearchState
+    version: str
+    description: str
+    topics: tuple[tuple[str, tuple[OperationView, ...]], ...]
+
+
+Page = SearchPage | DocumentPage | ErrorPage | StatusPage | ReferencePage

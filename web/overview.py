@@ -59,7 +59,7 @@ def progress(found: status.Status) -> Progress:
     return Progress(
         queued=queued,
         running=running,
-        succeeded=found.jobs.get("succeeded", 0),
+        documents=sum(collection.documents for collection in found.collections),
         failed=sum(collection.failed for collection in found.collections),
         done=done,
         # Older unfinished tasks than those listed still count with what waits of them.

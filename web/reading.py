@@ -15,6 +15,7 @@ from indexer.types import Block, Document, Metadata
 WINDOW_CHARS = 80_000
 """Shown of a longer document unless all is asked for: two thirds of it after the place asked for."""
 MAX_CONTENTS = 120
+WRAPPED_CHARS = (48, 110)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,13 @@ class BlockView:
     anchor: str
     lines: tuple[tuple[Part, ...], ...]
     page: int | None
+    flows: bool
+    """Whether its line ends are a text file's hard wrapping, to be flowed anew."""
+
+    @property
+    def inside(self) -> bool:
+        """Whether any of it belongs to the passage."""
+        return any(part.marked for line in self.lines for part in line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,8 @@ def reading_of(
             continue
         lines, first = _lines(text, block.kind, low, high, passage or (0, 0), first)
         starts_page = block.page if block.page != page else None
-        views.append(BlockView(block.kind, levels.get(block.start, 0), f"at-{block.start}", lines, starts_page))
+        flows = block.kind == "paragraph" and _is_wrapped(text[low:high])
+        views.append(BlockView(block.kind, levels.get(block.start, 0), f"at-{block.start}", lines, starts_page, flows))
         page = block.page
     return Reading(
         blocks=tuple(views),
@@ -114,6 +123,12 @@ def _line_start(text: str, offset: int) -> int:
         if found >= 0:
             return found + 1
     return offset
+
+
+def _is_wrapped(paragraph: str) -> bool:
+    """Say whether lines end because a margin was reached: all but the last are of about the length of a page's line."""
+    *lines, _ = paragraph.split("\n")
+    return bool(lines) and all(WRAPPED_CHARS[0] <= len(line) <= WRAPPED_CHARS[1] for line in lines)
 
 
 def _levels(document: Document, blocks: Sequence[Block]) -> dict[int, int]:

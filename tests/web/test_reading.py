@@ -63,6 +63,15 @@ class TestBlocks:
     def test_a_document_without_text_says_so(self) -> None:
         assert "This document has no text." in page_of(reading_of(document("", ())))
 
+    def test_hard_wrapped_prose_is_flowed_and_short_lines_stay(self) -> None:
+        wrapped = ("A line that a text file broke near its margin, as prose is.\n" * 3).strip()
+        text, blocks = blocks_of(("paragraph", wrapped, 0), ("paragraph", "one -- first\ntwo -- second", 0))
+        assert [block.flows for block in reading_of(document(text, blocks)).blocks] == [True, False]
+
+    def test_levels_begin_below_the_title_and_skip_none(self) -> None:
+        text, blocks = blocks_of(("heading", "Argparse", 0), ("heading", "A", 1), ("heading", "B", 2))
+        assert [block.level for block in reading_of(document(text, blocks, title="argparse")).blocks] == [2, 3]
+
 
 class TestPassage:
     def test_exactly_the_passage_is_marked_over_block_borders(self) -> None:
