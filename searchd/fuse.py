@@ -16,9 +16,7 @@ RRF = "rrf"
 class Fusion(Protocol):
     """A way to fuse; registered in FUSIONS."""
 
-    def __call__(
-        self, rankings: Sequence[Ranking], *, k: float, weights: Mapping[str, float]
-    ) -> tuple[Candidate, ...]:
+    def __call__(self, rankings: Sequence[Ranking], *, k: float, weights: Mapping[str, float]) -> tuple[Candidate, ...]:
         """Return every passage of any ranking once, best first, ties by passage_id."""
 
 

@@ -41,7 +41,7 @@ def read_matches(
     facets: Sequence[str],
     sort: Sequence[tuple[str, Literal["asc", "desc"]]],
 ) -> Matches:
-    """Read the set: `found` are the documents of the fused order, best first, `lexical` those of all lexical matches."""
+    """Read the set: `found` are the documents of the fused order, best first, `lexical` of all lexical matches."""
     ids = lexical.union(found)
     if not facets and not sort:
         return Matches(matches.count_readable(session, scope, ids), is_exact)
@@ -82,7 +82,9 @@ def sorted_by(
     for name, direction in reversed(sort):
         descending = direction == "desc"
         pick = max if descending else min
-        keys = {one: pick(_key(value) for value in values) for one in ordered if (values := values_of(metadata[one], name))}
+        keys = {
+            one: pick(_key(value) for value in values) for one in ordered if (values := values_of(metadata[one], name))
+        }
         having = sorted((one for one in ordered if one in keys), key=keys.__getitem__, reverse=descending)
         ordered = having + [one for one in ordered if one not in keys]
     return ordered

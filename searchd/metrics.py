@@ -1,19 +1,47 @@
-"""Prometheus metrics of the daemon, in one registry; `/metrics` serves them."""
+"""Counters and histograms of searches for Prometheus, in a registry of their own (one per opened data folder)."""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
-REGISTRY = CollectorRegistry()
+from searchd.types import SearchResponse
 
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 10.0)
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-STAGE_SECONDS = Histogram(
-    "searchd_stage_seconds", "Time of each system and stage of a search", ["stage"], buckets=_BUCKETS, registry=REGISTRY
-)
-SEARCHES = Counter("searchd_searches", "Searches answered", ["outcome"], registry=REGISTRY)
-REQUESTS = Counter("searchd_requests", "HTTP requests answered", ["method", "route", "status"], registry=REGISTRY)
-JOBS = Gauge("searchd_jobs", "Jobs of the outbox by state", ["state"], registry=REGISTRY)
-DOCUMENTS = Gauge("searchd_documents", "Documents by collection", ["collection"], registry=REGISTRY)
-PASSAGES = Gauge("searchd_passages", "Passages of the live generation by collection", ["collection"], registry=REGISTRY)
-DEVICE_QUEUE = Gauge("searchd_device_queue", "Model work waiting for the device", registry=REGISTRY)
+
+class SearchMetrics:
+    """What the pipeline counts. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._whole = Histogram(
+            "searchd_search_seconds", "Time of whole searches", ["profile"], buckets=SECONDS, registry=self.registry
+        )
+        self._parts = Histogram(
+            "searchd_part_seconds",
+            "Time of each part of a search: retrieve, fuse, load, rerank, present, each system and each stage",
+            ["part"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._statuses = Counter(
+            "searchd_reports", "How systems and stages ended", ["name", "status"], registry=self.registry
+        )
+        self._searches = Counter(
+            "searchd_searches", "Searches by outcome: complete, degraded, failed", ["outcome"], registry=self.registry
+        )
+        for outcome in ("complete", "degraded", "failed"):
+            self._searches.labels(outcome)
+
+    def answered(self, response: SearchResponse) -> None:
+        """Count an answer."""
+        self._searches.labels("degraded" if response.degraded else "complete").inc()
+        self._whole.labels(response.profile).observe(response.took_ms / 1000)
+        for part, ms in response.timings_ms.items():
+            self._parts.labels(part).observe(ms / 1000)
+        for report in (*response.systems, *response.stages):
+            self._statuses.labels(report.name, report.status).inc()
+
+    def failed(self) -> None:
+        """Count a search that ended without an answer for no fault of the asker."""
+        self._searches.labels("failed").inc()

@@ -1,6 +1,6 @@
 """What a user's operators mean beyond the lexical index: the text that has a meaning, and what dense hits must obey.
 
-BM25 obeys `+`, `-`, `title:` and quotes by itself; a vector knows none of them, so its passages are checked once loaded.
+BM25 obeys `+`, `-`, `title:` and quotes by itself; a vector knows none, so its passages are checked once loaded.
 """
 
 from __future__ import annotations

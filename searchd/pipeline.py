@@ -1,240 +1,227 @@
-"""A search from question to answer: retrieve, fuse, load, rerank, present. Each arrow is a return value.
+"""The whole search, in the order of its steps: retrieve, fuse, load, rerank, present.
 
-Takes a Query under a Scope; gives a SearchResponse that names every part that was late, failed or skipped.
+Takes a Query and a Scope; gives a SearchResponse that names everything that was late, failed or left out. Used by the
+API, the page and the command line alike.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import secrets
+import threading
 import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
 
 from indexer.engine import Engine, LiveIndexes
-from indexer.errors import NotFound, TransientError
+from indexer.errors import Busy, InputError, NotFound, TransientError
 from indexer.scope import Scope
-from indexer.store import documents, passages
-from searchd import present
 from searchd.fuse import FUSIONS
-from searchd.metrics import SEARCHES, STAGE_SECONDS
-from searchd.rerank.cascade import Cascade
-from searchd.retrieve import Retrieved, Retriever
-from searchd.settings import Profile, Settings
-from searchd.types import Candidate, Query, SearchResponse, StageReport
+from searchd.load import Loaded, load
+from searchd.metrics import SearchMetrics
+from searchd.operators import meaning_of
+from searchd.present import by_document, present
+from searchd.rerank.cascade import Cascade, off_reason
+from searchd.retrieve import Retrieval, Retriever
+from searchd.settings import Profile, Settings, Stage
+from searchd.types import Candidate, Hit, Query, SearchResponse, StageReport
 
 log = logging.getLogger(__name__)
 
-ANSWER_MS = 30
-"""Kept of every budget to load, present and answer."""
+KEPT_MS = 30.0
+"""Of every budget, for what comes after the cascade."""
+RETRIEVAL_SHARE = 0.5
+"""Of the budget: a system that hangs must leave time to rerank what the other one found."""
 GPU_TIMEOUT_MS, CPU_TIMEOUT_MS = 800, 3000
-DEEPEST = 10_000
-"""Passages taken from the lexical index for pages beyond the fused ones and for sorting."""
+SEARCHES_AT_ONCE = 64
 
 
-@dataclass(slots=True)
-class _Clock:
-    """Time spent so far, by part."""
-
-    now: Callable[[], float]
-    started: float
-    parts_ms: dict[str, float]
-
-    def lap(self, name: str, since: float) -> float:
-        """Record the time since `since` under `name`; return now."""
-        current = self.now()
-        self.parts_ms[name] = (current - since) * 1000
-        return current
+def never() -> bool:
+    """Say that nobody went away."""
+    return False
 
 
 class SearchPipeline:
-    """Answers queries. Thread-safe."""
+    """Searches the engine's live indexes. Thread-safe; `search` blocks its thread for at most the query's budget."""
 
     def __init__(
         self,
         engine: Engine,
         cascade: Cascade,
         settings: Settings,
-        retriever: Retriever | None = None,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
-        self._engine = engine
-        self._cascade = cascade
-        self._settings = settings
-        self._retriever = retriever or Retriever()
-        self._clock = clock
+        self.engine = engine
+        self.cascade = cascade
+        self.settings = settings
+        self.metrics = SearchMetrics()
+        self.retriever = Retriever()
+        self._new_id = new_id
+        self._places = threading.BoundedSemaphore(SEARCHES_AT_ONCE)
 
-    def timeout_ms(self, query: Query) -> int:
-        """Return the whole budget of a query: what it asks for, capped, or the default of the hardware."""
-        on_gpu = self._engine.device.name.startswith("cuda")
-        default = self._settings.timeout_ms or (GPU_TIMEOUT_MS if on_gpu else CPU_TIMEOUT_MS)
-        return min(query.timeout_ms or default, self._settings.max_timeout_ms)
+    def search(self, query: Query, scope: Scope, cancelled: Callable[[], bool] = never) -> SearchResponse:
+        """Answer a query as far as its budget and the health of the parts allow.
 
-    def search(self, query: Query, scope: Scope, cancelled: Callable[[], bool] = lambda: False) -> SearchResponse:
-        """Answer a query for this reader.
-
-        Raises: NotFound (collection, profile); InputError; TransientError if no system answers, or if the answer is
-        degraded and the query strict.
+        `cancelled` is asked between batches of the rerankers. Raises: InputError; TransientError if no system
+        answered, if `strict` and anything was degraded, or if the database is away.
         """
-        clock = _Clock(self._clock, self._clock(), {})
-        deadline = clock.started + (self.timeout_ms(query) - ANSWER_MS) / 1000
-        profile = self._profile(query)
-        indexes = self._engine.live(scope.collection)
+        if not self._places.acquire(blocking=False):
+            raise Busy(f"{SEARCHES_AT_ONCE} searches are running; try again in a moment")
+        try:
+            response = self._search(query, scope, cancelled)
+        except InputError:
+            raise
+        except Exception:
+            self.metrics.failed()
+            raise
+        finally:
+            self._places.release()
+        self.metrics.answered(response)
+        _log(response)
+        if query.strict and response.degraded:
+            raise TransientError(_why_degraded(response), code="degraded")
+        return response
 
-        retrieved = self._retriever.retrieve(indexes, query, scope, profile.depth, deadline)
-        if retrieved.down:
-            reasons = "; ".join(f"{report.name}: {report.reason}" for report in retrieved.reports)
-            raise TransientError(f"no system could answer ({reasons})")
-        lap = clock.lap("retrieve", clock.started)
-        fused = FUSIONS[profile.fusion](retrieved.rankings, profile.rrf_k, {**profile.weights, **query.weights})
-        lap = clock.lap("fuse", lap)
-        loaded = self._load(indexes, scope, self._deeper(indexes, query, scope, fused))
-        lap = clock.lap("load", lap)
-        ordered, stages = self._rerank(query, loaded, profile, deadline, cancelled)
-        lap = clock.lap("rerank", lap)
-        groups = present.fold(ordered)
-        if query.sort:
-            groups = present.sort_groups(groups, query.sort)
-        page = groups[query.offset : query.offset + query.limit]
-        hits = tuple(
-            present.hit_of(group, rank, query, scope.collection, indexes.lexical, stages)
-            for rank, group in enumerate(page, start=query.offset + 1)
-        )
-        total, facets = self._counts(query, scope, retrieved)
-        clock.lap("present", lap)
-        return self._answer(query, clock, retrieved, stages, hits, total, facets)
+    def _search(self, query: Query, scope: Scope, cancelled: Callable[[], bool]) -> SearchResponse:
+        watch = Stopwatch()
+        budget_s = self.budget_ms(query) / 1000
+        deadline = watch.started + max(0.001, budget_s - KEPT_MS / 1000)
+        profile = self._profile(query)
+        live = self.engine.live(scope.collection)
+        meaning = meaning_of(query)
+        with watch.step("retrieve"):
+            until = min(deadline, watch.started + max(0.001, budget_s * RETRIEVAL_SHARE))
+            found = self.retriever.retrieve(live, query, meaning, scope, profile.depth, until)
+        with watch.step("fuse"):
+            weights = {**profile.weights, **query.weights}
+            fused = FUSIONS[profile.fusion](found.rankings, k=profile.rrf_k, weights=weights)
+        with watch.step("load"):
+            loaded = load(self.engine.database, self.retriever, live, query, scope, found, fused, deadline)
+        with watch.step("rerank"):
+            ordered, stages = self._rerank(query, meaning, loaded.head, profile, deadline, cancelled)
+        with watch.step("present"):
+            hits = _hits(query, scope, live, loaded, ordered, stages)
+        return self._response(query, watch, found, loaded, stages, hits, profile)
+
+    def budget_ms(self, query: Query) -> float:
+        """Return the whole budget of a query: its own, the settings', or the device's default; capped."""
+        wanted = query.timeout_ms or self.settings.timeout_ms
+        if not wanted:
+            wanted = GPU_TIMEOUT_MS if self.engine.device.name.startswith("cuda") else CPU_TIMEOUT_MS
+        return float(min(wanted, self.settings.max_timeout_ms))
 
     def _profile(self, query: Query) -> Profile:
-        profile = self._settings.profile(query.profile)
+        profile = self.settings.profile(query.profile)
         if profile is None:
-            known = ", ".join(sorted({"default", *self._settings.profiles}))
-            raise NotFound(f"there is no profile {query.profile!r}; there are: {known}", code="unknown_profile")
+            raise NotFound(f"there is no profile {query.profile!r}")
         return profile
-
-    def _deeper(
-        self, indexes: LiveIndexes, query: Query, scope: Scope, fused: tuple[Candidate, ...]
-    ) -> tuple[Candidate, ...]:
-        """Add the lexical matches beyond the fused ones, in their order, when this page or a sort needs them.
-
-        The fused head stays as it is, so that pages neither repeat nor skip a document.
-        """
-        documents_seen = len({candidate.document_id for candidate in fused})
-        if query.mode == "semantic" or (not query.sort and query.offset + query.limit <= documents_seen):
-            return fused
-        further = indexes.lexical.search(query.lexical, scope, query.filter, DEEPEST).passages
-        known = {candidate.passage_id for candidate in fused}
-        rest = (
-            Candidate(p.passage_id, p.document_id, {"bm25": p.score, "rrf": 0.0}, {"bm25": rank})
-            for rank, p in enumerate(further, start=1)
-            if p.passage_id not in known
-        )
-        return (*fused, *rest)
-
-    def _load(self, indexes: LiveIndexes, scope: Scope, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Read texts from SQL, the judge: what it does not know, or does not let this reader see, is dropped."""
-        with self._engine.database.read() as session:
-            found = passages.load(session, scope, indexes.generation_id, [c.passage_id for c in candidates])
-        return [
-            replace(
-                candidate,
-                title=row.title,
-                text=row.text,
-                uri=row.uri,
-                heading_path=row.heading_path,
-                page=row.page,
-                start=row.start,
-                end=row.end,
-                metadata=row.metadata,
-            )
-            for candidate in candidates
-            if (row := found.get(candidate.passage_id)) is not None
-        ]
 
     def _rerank(
         self,
         query: Query,
-        loaded: Sequence[Candidate],
+        meaning: str,
+        head: tuple[Candidate, ...],
         profile: Profile,
         deadline: float,
         cancelled: Callable[[], bool],
-    ) -> tuple[Sequence[Candidate], tuple[StageReport, ...]]:
-        if query.sort or not query.text.strip():
-            why = "the answer is sorted by a field" if query.sort else "there is no query text"
-            return loaded, tuple(StageReport(s.name, "skipped", 0, 0, 0.0, why) for s in profile.stages)
-        return self._cascade.rerank(query.text, loaded, profile.stages, query.rerank, deadline, cancelled)
+    ) -> tuple[tuple[Candidate, ...], tuple[StageReport, ...]]:
+        stages = stages_in_order(profile, query)
+        if query.sort:
+            reason = f"hits are sorted by {query.sort[0][0]}"
+            return head, tuple(StageReport(stage.name, "skipped", 0, 0, 0.0, reason) for stage in stages)
+        return self.cascade.rerank(meaning, head, stages, query.rerank, deadline, cancelled)
 
-    def _counts(
-        self, query: Query, scope: Scope, retrieved: Retrieved
-    ) -> tuple[int, Mapping[str, Mapping[str, int]]]:
-        """Count the documents that match, and their facets from SQL, under the reader's scope."""
-        if not query.facets:
-            return len(retrieved.document_ids), {}
-        with self._engine.database.read() as session:
-            described = documents.described(session, scope, sorted(retrieved.document_ids))
-        return len(described), present.count_facets(described.values(), query.facets)
-
-    def _answer(
+    def _response(
         self,
         query: Query,
-        clock: _Clock,
-        retrieved: Retrieved,
+        watch: Stopwatch,
+        found: Retrieval,
+        loaded: Loaded,
         stages: tuple[StageReport, ...],
-        hits: tuple[object, ...],
-        total: int,
-        facets: Mapping[str, Mapping[str, int]],
+        hits: tuple[Hit, ...],
+        profile: Profile,
     ) -> SearchResponse:
-        reports = (*retrieved.reports, *stages)
-        asked = {stage.name for stage in stages if not off_by_choice(stage)}
-        degraded = tuple(
-            report.name
-            for report in reports
-            if report.status in ("partial", "failed") or (report.status == "skipped" and report.name in asked)
-        )
-        took_ms = (clock.now() - clock.started) * 1000
-        response = SearchResponse(
-            query_id=uuid.uuid4().hex,
-            hits=hits,  # type: ignore[arg-type]  # built by present.hit_of above
-            total=total,
-            total_is_exact=retrieved.complete,
-            facets=facets,
-            systems=retrieved.reports,
+        reports = (*found.reports, *stages)
+        return SearchResponse(
+            query_id=self._new_id(),
+            hits=hits,
+            total=loaded.matches.total,
+            total_is_exact=loaded.matches.is_exact,
+            facets=loaded.matches.facets,
+            systems=found.reports,
             stages=stages,
-            degraded=degraded,
-            timings_ms={**{report.name: report.ms for report in reports}, **clock.parts_ms},
-            took_ms=took_ms,
+            degraded=(*found.degraded, *degraded_stages(query, profile, stages)),
+            timings_ms={**watch.ms, **{report.name: report.ms for report in reports if report.status != "skipped"}},
+            took_ms=watch.elapsed_ms(),
             profile=query.profile,
         )
-        self._record(response)
-        if query.strict and degraded:
-            reasons = "; ".join(f"{r.name}: {r.reason}" for r in reports if r.name in degraded)
-            raise TransientError(f"the answer would be degraded ({reasons})", code="degraded")
-        return response
-
-    def _record(self, response: SearchResponse) -> None:
-        """Log one line and count; no query text."""
-        SEARCHES.labels("degraded" if response.degraded else "full").inc()
-        for name, ms in response.timings_ms.items():
-            STAGE_SECONDS.labels(name).observe(ms / 1000)
-        parts = " ".join(f"{name}={ms:.0f}" for name, ms in response.timings_ms.items())
-        log.info(
-            "query %s took=%.0f %s hits=%d total=%d degraded=%s",
-            response.query_id,
-            response.took_ms,
-            parts,
-            len(response.hits),
-            response.total,
-            ",".join(response.degraded) or "-",
-        )
-
-    def close(self) -> None:
-        """Let idle threads go."""
-        self._retriever.close()
 
 
-CHOSEN = ("reranking was switched off", "not among the stages", "switched off in", "the answer is sorted", "there is no query")
+class Stopwatch:
+    """Times the steps of one search."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.ms: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time the block under this name."""
+        started = time.monotonic()
+        yield
+        self.ms[name] = (time.monotonic() - started) * 1000
+
+    def elapsed_ms(self) -> float:
+        """Return the time since the search began."""
+        return (time.monotonic() - self.started) * 1000
 
 
-def off_by_choice(report: StageReport) -> bool:
-    """Whether a stage did not run because nobody asked for it; that degrades nothing."""
-    return report.status == "skipped" and (report.reason or "").startswith(CHOSEN)
+def stages_in_order(profile: Profile, query: Query) -> tuple[Stage, ...]:
+    """Return the profile's stages, those that the request names first and in its order."""
+    named = query.rerank.stages or ()
+    stages = {stage.name: stage for stage in profile.stages}
+    first = [stages[name] for name in named if name in stages]
+    return (*first, *(stage for stage in profile.stages if stage.name not in named))
+
+
+def degraded_stages(query: Query, profile: Profile, reports: tuple[StageReport, ...]) -> tuple[str, ...]:
+    """Return the stages that were wanted and did not do all of their work."""
+    wanted = {stage.name for stage in profile.stages if off_reason(stage, query.rerank) is None and not query.sort}
+    return tuple(report.name for report in reports if report.name in wanted and report.status != "full")
+
+
+def _hits(
+    query: Query,
+    scope: Scope,
+    live: LiveIndexes,
+    loaded: Loaded,
+    ordered: tuple[Candidate, ...],
+    stages: tuple[StageReport, ...],
+) -> tuple[Hit, ...]:
+    head = by_document(ordered)
+    documents = {**by_document(loaded.tail), **head}
+    if loaded.matches.ordered is not None:
+        page = loaded.matches.ordered[query.offset : query.offset + query.limit]
+    else:
+        page = (*tuple(head)[query.offset : query.offset + query.limit], *loaded.tail_page)
+    return present(documents, page, query, scope.collection, live.lexical, stages)
+
+
+def _why_degraded(response: SearchResponse) -> str:
+    reports = [r for r in (*response.systems, *response.stages) if r.name in response.degraded]
+    return "a complete answer was asked for: " + "; ".join(f"{r.name} {r.status}: {r.reason}" for r in reports)
+
+
+def _log(response: SearchResponse) -> None:
+    """Write one line a query: no text of query or documents."""
+    steps = " ".join(f"{name}={ms:.1f}" for name, ms in response.timings_ms.items())
+    log.info(
+        "search %s took_ms=%.1f %s hits=%d total=%d degraded=%s",
+        response.query_id,
+        response.took_ms,
+        steps,
+        len(response.hits),
+        response.total,
+        ",".join(response.degraded) or "-",
+    )

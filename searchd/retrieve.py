@@ -151,9 +151,7 @@ class _Outcome:
     degraded: bool = False
 
 
-def _dense(
-    live: LiveIndexes, query: Query, meaning: str, scope: Scope, depth: int, deadline: float
-) -> LexicalRanking:
+def _dense(live: LiveIndexes, query: Query, meaning: str, scope: Scope, depth: int, deadline: float) -> LexicalRanking:
     vector = live.embedder.encode_query(meaning, deadline)
     return LexicalRanking(live.vectors.search(vector, scope, query.filter, depth), frozenset(), True)
 

@@ -1,53 +1,61 @@
-"""What a process that searches holds together: engine, cascade, pipeline, and perhaps a worker."""
+"""What a process needs to answer: engine, pipeline, perhaps a worker; one place for daemon, CLI and benchmarks.
+
+Handlers and pages get it as the dependency `services`; whoever builds it closes it.
+"""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from indexer.engine import Engine
 from indexer.worker import Worker
 from searchd.pipeline import SearchPipeline
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.table import RerankerCache
-from searchd.settings import Profile, Settings
+from searchd.settings import Settings
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Services:
-    """The opened product; handlers of API and pages get it by the dependency `services`."""
+    """The opened parts; `started_at` is in UTC seconds since the epoch."""
 
     settings: Settings
     engine: Engine
     pipeline: SearchPipeline
     rerankers: RerankerCache
     worker: Worker | None
-    started_at: float = field(default_factory=time.time)
+    started_at: float
+
+    def warm_up(self) -> None:
+        """Load every model that the default profile runs, and use each once. Raises: ConfigError naming the setting."""
+        self.engine.embedder.encode_query("warm up")
+        profile = self.settings.profile("default")
+        if profile is not None:
+            self.rerankers.check([stage for stage in profile.stages if stage.enabled])
 
     def close(self) -> None:
-        """Stop the worker after its batch, then close everything."""
+        """Stop the worker after its batch, then close the engine."""
         if self.worker is not None:
             self.worker.stop()
-        self.pipeline.close()
         self.engine.close()
 
 
 def build_services(settings: Settings, *, worker: bool = True, check: bool = True) -> Services:
-    """Open engine and models; start the worker if asked, else follow what other processes index.
+    """Open the data folder (whose owner the caller is) and start a worker if one is wanted.
 
-    Raises: StaleIndex, ConfigError, TransientError.
+    Without a worker, what other processes index is followed in the background. With `check`, settings that do not fit
+    a live index are refused. Raises: StaleIndex, ConfigError, TransientError.
     """
     engine = Engine.open(settings, check=check)
     try:
         rerankers = RerankerCache(settings, engine.device)
-        for profile in (settings.profile("default") or Profile(), *settings.profiles.values()):
-            rerankers.check(profile.stages)
         pipeline = SearchPipeline(engine, Cascade(rerankers.of), settings)
-        started: Worker | None = None
-        if worker:
-            started = Worker(engine)
-            started.start()
-        return Services(settings, engine, pipeline, rerankers, started)
+        running = Worker(engine) if worker else None
+        if running is not None:
+            running.start()
+        else:
+            engine.start_refresher()
     except BaseException:
         engine.close()
         raise
+    return Services(settings, engine, pipeline, rerankers, running, engine.clock())

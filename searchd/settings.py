@@ -1,6 +1,6 @@
 """Query-time settings: the daemon's address and budgets, and profiles (depth, fusion, cascade).
 
-Extends `indexer/settings.py`; `SETTINGS_TABLE` there and here make the one table of `searchd settings`.
+Extends `indexer/settings.py`, whose `describe` makes the one table of `searchd settings` and of the README.
 """
 
 from __future__ import annotations
@@ -16,11 +16,24 @@ HOUSE_RERANKER = "rerank-base"
 """The packaged cross-encoder; anything else in a stage's `model` is a Hugging Face name or a folder."""
 
 
+RESERVED = frozenset({"bm25", "dense", "rrf", "relevance", "retrieve", "fuse", "load", "rerank", "present"})
+"""What systems and steps are called in answers; no stage may be."""
+
+
 class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One reranker in the cascade: scores the top `depth`, of which `keep` go on to the next stage."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$", description="Name in answers and metrics")]
-    model: Annotated[str, Meta(min_length=1, description="Packaged model, Hugging Face name or folder")] = HOUSE_RERANKER
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z][a-z0-9_-]{0,31}$",
+            description="Name in answers and metrics",
+            extra={"accepts": "1 to 32 of a-z, 0-9, _ and -, a letter first"},
+        ),
+    ]
+    model: Annotated[str, Meta(min_length=1, description="Packaged model, Hugging Face name or folder")] = (
+        HOUSE_RERANKER
+    )
     depth: Annotated[int, Meta(ge=1, le=1000, description="Passages it scores at most")] = 50
     keep: Annotated[int, Meta(ge=1, le=1000, description="Passages that go on to the next stage")] = 20
     max_length: Annotated[int, Meta(ge=16, le=8192, description="Tokens of query and passage together")] = 256
@@ -35,20 +48,34 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     depth: Annotated[int, Meta(ge=1, le=1000, description="Passages taken of each system")] = 100
     fusion: Annotated[str, Meta(pattern="^rrf$", description="How systems are fused")] = "rrf"
     rrf_k: Annotated[float, Meta(ge=1, le=1000, description="k of reciprocal rank fusion")] = 60
-    weights: Annotated[dict[str, float], Meta(description="Weight of each system in the fusion")] = {}
+    weights: Annotated[dict[str, float], Meta(description="Weight of each system in the fusion")] = msgspec.field(
+        default_factory=dict
+    )
     stages: Annotated[tuple[Stage, ...], Meta(max_length=4, description="The cascade, in order")] = (
         Stage(name="small", depth=50, keep=20, max_length=64, budget_ms=600),
         Stage(name="large", depth=20, keep=20, max_length=256, budget_ms=1200),
     )
 
+    def __post_init__(self) -> None:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names) or RESERVED.intersection(names):
+            raise ValueError(f"stages need names of their own, none of {', '.join(sorted(RESERVED))}")
+        if unknown := set(self.weights) - {"bm25", "dense"}:
+            raise ValueError(f"weights are for bm25 and dense, not {', '.join(sorted(unknown))}")
+
 
 class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who may come with `Authorization: Bearer <secret>`, whose documents they read, and whether they may write."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=64)]
-    secret: Annotated[str, Meta(min_length=16, extra={"secret": True})]
-    principals: tuple[str, ...] = ()
-    write: bool = False
+    name: Annotated[str, Meta(min_length=1, max_length=64, description="Name in messages")]
+    secret: Annotated[
+        str,
+        Meta(
+            min_length=16, description="What callers send", extra={"secret": True, "accepts": "16 characters or more"}
+        ),
+    ]
+    principals: Annotated[tuple[str, ...], Meta(description="Whose documents it reads besides public ones")] = ()
+    write: Annotated[bool, Meta(description="Whether it may add, delete and rebuild")] = False
 
 
 class Settings(indexer_settings.Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,8 +87,12 @@ class Settings(indexer_settings.Settings, frozen=True, kw_only=True, forbid_unkn
         int, Meta(ge=0, le=60000, description="Whole-query budget, ms; 0: 800 with a GPU, 3000 on CPU")
     ] = 0
     max_timeout_ms: Annotated[int, Meta(ge=100, le=600000, description="Most a request may ask for, ms")] = 30000
-    profiles: Annotated[dict[str, Profile], Meta(description="Named query-time choices; `default` is used unless asked")] = {}
-    keys: Annotated[tuple[Key, ...], Meta(description="API keys: name, secret, principals, write", extra={"secret": True})] = ()
+    profiles: Annotated[
+        dict[str, Profile], Meta(description="Named query-time choices; `default` is used unless asked")
+    ] = msgspec.field(default_factory=dict)
+    keys: Annotated[
+        tuple[Key, ...], Meta(description="API keys: name, secret, principals, write", extra={"secret": True})
+    ] = ()
     run_worker: Annotated[
         bool, Meta(description="Whether `searchd serve` also indexes; off for replicas beside `indexer run`")
     ] = True

@@ -69,7 +69,7 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A passage between fusion and answer. `scores` and `ranks` are by name: systems, "rrf", stages, "<stage>.blend"."""
+    """A passage between fusion and answer; `scores` and `ranks` by name: systems, "rrf", stages, "<stage>.blend"."""
 
     passage_id: str
     document_id: str

@@ -1,1 +1,1 @@
-"""The HTTP API, one file per topic; `problems.py` alone turns errors into status codes."""
+"""The JSON API: one file per topic, each with its HANDLERS; `searchd/app.py` mounts them."""

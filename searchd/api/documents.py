@@ -1,288 +1,172 @@
-"""`/api/documents` and `/api/sources`: add, list, read, delete, retry. Writing needs a caller who may write."""
+"""`/api/documents`: add files or JSON, list, read, delete. Reads are under the caller's scope; writes need leave."""
 
 from __future__ import annotations
 
-import time
-import uuid
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import anyio.to_thread
 import msgspec
 from litestar import Request, delete, get, post
-from litestar.datastructures import UploadFile
-from litestar.params import FromPath
 
 from indexer import ingest
-from indexer.errors import InputError, LimitError, NotFound
-from indexer.filters import parse_filter
-from indexer.formats.metadata import flatten_metadata
+from indexer.errors import InputError, NotFound
+from indexer.filters import Filter, parse_filter
 from indexer.scope import Scope
-from indexer.store import documents, sources
-from indexer.types import Document, SourceFile
-from searchd.api.bodies import TooLarge, decode_json, read_json
+from indexer.store import documents
+from searchd.api.cursors import cursor_of, fingerprint, read_cursor
+from searchd.api.document_schemas import (
+    Accepted,
+    DocumentAnswer,
+    DocumentLine,
+    DocumentList,
+    FilterParameters,
+    ListParameters,
+    OfCollection,
+    PostedDocuments,
+    UploadFields,
+)
+from searchd.api.examples import ACCEPTED, DOCUMENTS_BODY
+from searchd.api.operation import Operation
 from searchd.api.principals import principal_of, require_write
-from searchd.api.schemas import PostedDocument, PostedDocuments, PostedSource, SourceIds
+from searchd.api.reading import read_json, read_query
+from searchd.api.schemas import NoParameters
+from searchd.api.uploads import posted_sources, uploaded_sources
 from searchd.services import Services
 
 AnyRequest = Request[Any, Any, Any]
-MAX_FILES = 1000
-FORMATS_OF_FIELDS = {"text": "txt", "html": "html", "markdown": "md"}
 
 
-def typed(values: Any, kind: type[Any]) -> Any:
-    """Validate plain values against a struct. Raises: InputError naming the parameter."""
-    try:
-        return msgspec.convert(values, kind)
-    except msgspec.ValidationError as error:
-        raise InputError(str(error).replace("Object contains unknown field", "unknown parameter")) from error
-
-
-@post("/api/documents", summary="Add documents", tags=["documents"], status_code=202)
-async def add(request: AnyRequest, services: Services) -> dict[str, Any]:
-    """Take files (multipart) or documents (JSON); they are durable when this answers, findable when the task succeeds."""
+@post(
+    "/api/documents",
+    status_code=202,
+    opt=Operation(
+        "Add documents or files", "documents", body=PostedDocuments, files=UploadFields, answer=Accepted,
+        body_example=DOCUMENTS_BODY, answer_example=ACCEPTED, writes=True, errors=(400, 413, 415, 503),
+    ).opt(),
+)  # fmt: skip
+async def add(request: AnyRequest, services: Services) -> Accepted:
+    """Take documents as JSON, or files as a form: durable when this answers, findable when the task is done."""
     require_write(request, services.settings)
-    kind = request.headers.get("content-type", "")
-    if kind.startswith("multipart/form-data"):
-        collection, files = await uploaded(request, services)
-    elif kind.partition(";")[0].strip() in ("application/json", ""):
-        limit = services.settings.max_document_mb * 1_000_000
-        collection, files = posted(typed(await read_json(request, limit), PostedDocuments))
-    else:
-        raise InputError("send multipart/form-data with `files`, or application/json with `documents`", code="unsupported_media_type")
-    taken = await anyio.to_thread.run_sync(
-        partial(ingest.accept, services.engine.database, services.settings, collection, files, time.time())
-    )
-    wake(services)
-    return plain(taken)
-
-
-async def uploaded(request: AnyRequest, services: Services) -> tuple[str, list[SourceFile]]:
-    """Read a multipart form: `files`, and optionally `collection`, `sources`, `access`, `metadata`."""
+    read_query(request, NoParameters)
     limit = services.settings.max_document_mb * 1_000_000
-    declared = request.headers.get("content-length", "")
-    if not declared.isdigit() or int(declared) > 4 * limit:
-        raise TooLarge(f"a form has at most {4 * limit:,} bytes, and says how many in Content-Length; send fewer files at once")
-    form = await request.form()
-    known = {"collection", "sources", "access", "metadata", "files"}
-    for name in form:
-        if name not in known:
-            raise InputError(f"unknown field `{name}`; a form has {', '.join(sorted(known))}")
-    files = [part for part in form.getall("files", []) if isinstance(part, UploadFile)]
-    if not 0 < len(files) <= MAX_FILES:
-        raise LimitError(f"`files` has {len(files)} files; 1 to {MAX_FILES} are taken at once")
-    given: list[PostedSource] = typed(decode_json(str(form.get("sources", "[]")).encode()), list[PostedSource])
-    if given and len(given) != len(files):
-        raise InputError(f"`sources` has {len(given)} entries for {len(files)} files")
-    access = [str(one) for one in form.getall("access", [])] or None
-    metadata = flatten_metadata(decode_json(str(form.get("metadata", "{}")).encode()))
-    collection = str(form.get("collection", "default"))
-    found = []
-    for i, file in enumerate(files):
-        one = given[i] if given else PostedSource()
-        found.append(await source_of(file, one, collection, access, metadata, limit))
-    return collection, found
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == "multipart/form-data":
+        collection, files = await uploaded_sources(request, limit)
+    else:
+        posted = await read_json(request, PostedDocuments, limit)
+        collection, files = posted.collection, posted_sources(posted)
+    accept = partial(ingest.accept, services.engine.database, services.settings, collection, files)
+    return await acknowledged(services, accept)
 
 
-async def source_of(
-    file: UploadFile, given: PostedSource, collection: str, access: Sequence[str] | None, metadata: Any, limit: int
-) -> SourceFile:
-    """Return one uploaded file as a source; its name is a label, never a path."""
-    name = (file.filename or "file").replace("\\", "/").rsplit("/", 1)[-1][:255] or "file"
-    content = await file.read()
-    if len(content) > limit:
-        raise TooLarge(f"{name!r} has {len(content):,} bytes; at most {limit:,} are taken")
-    readers = given.access if given.access is not None else access
-    return SourceFile(
-        uri=given.uri or f"upload:{name}",
-        name=name,
-        content=content,
-        document_id=given.id,
-        title=given.title,
-        metadata={**metadata, **flatten_metadata(given.metadata)},
-        access=None if readers is None else tuple(readers),
-    )
+@get(
+    "/api/documents",
+    opt=Operation("List documents", "documents", query=ListParameters, answer=DocumentList, errors=(404,)).opt(),
+)
+async def listing(request: AnyRequest, services: Services) -> DocumentList:
+    """List the documents that the caller may read, in the order of their ids."""
+    asked = read_query(request, ListParameters)
+    scope = Scope.of(asked.collection, principal_of(request, services.settings).principals)
+    of = fingerprint("documents", asked.collection, asked.filter)
+    after = str(read_cursor(asked.cursor, of, (str,))) if asked.cursor else None
+    tree = parse_filter(asked.filter) if asked.filter and asked.filter.strip() else None
 
-
-def posted(body: PostedDocuments) -> tuple[str, list[SourceFile]]:
-    """Return posted documents as sources."""
-    return body.collection, [posted_source(document, i) for i, document in enumerate(body.documents)]
-
-
-def posted_source(document: PostedDocument, number: int) -> SourceFile:
-    """Return one posted document as a source. Raises: InputError naming its place in the list."""
-    given = [name for name in FORMATS_OF_FIELDS if getattr(document, name) is not None]
-    if len(given) != 1:
-        raise InputError(f"documents[{number}]: exactly one of text, html, markdown is needed")
-    key = document.id or document.uri or str(uuid.uuid4())
-    content = str(getattr(document, given[0])).encode("utf-8", "replace")
-    return SourceFile(
-        uri=f"document:{document.id}" if document.id else (document.uri or f"document:{key}"),
-        name=f"{(document.title or key)[:100]}.{FORMATS_OF_FIELDS[given[0]]}",
-        content=content,
-        document_id=document.id,
-        title=document.title,
-        link=document.uri,
-        metadata=flatten_metadata(document.metadata),
-        access=None if document.access is None else tuple(document.access),
-    )
-
-
-@get("/api/documents", summary="List documents", tags=["documents"])
-async def listing(
-    request: AnyRequest,
-    services: Services,
-    collection: str = "default",
-    cursor: str | None = None,
-    limit: int = 100,
-    filter: str | None = None,
-) -> dict[str, Any]:
-    """List the documents this caller may read, by id; `cursor` of an answer leads to the next page."""
-    refuse_unknown(request, {"collection", "cursor", "limit", "filter"})
-    if not 1 <= limit <= 1000:
-        raise LimitError("limit: 1 to 1,000")
-    scope = Scope.of(collection, principal_of(request, services.settings).principals)
-    tree = parse_filter(filter) if filter else None
-    services.engine.live(collection)
-
-    def read() -> dict[str, Any]:
+    def read() -> DocumentList:
+        services.engine.live(asked.collection)
         with services.engine.database.read() as session:
-            page = documents.page(session, scope, cursor, limit, tree)
-        return {"documents": [plain(document) for document in page.documents], "cursor": page.cursor}
+            page = documents.page(session, scope, after, asked.limit, tree)
+        return DocumentList(
+            documents=tuple(msgspec.convert(line, DocumentLine, from_attributes=True) for line in page.documents),
+            cursor=None if page.cursor is None else cursor_of(page.cursor, of),
+        )
 
     return await anyio.to_thread.run_sync(read)
 
 
-@get("/api/documents/{document_id:path}", summary="Read a document", tags=["documents"])
-async def read(
-    request: AnyRequest, services: Services, document_id: FromPath[str], collection: str = "default"
-) -> dict[str, Any]:
-    """Return a document with its text and metadata."""
-    refuse_unknown(request, {"collection"})
-    scope = Scope.of(collection, principal_of(request, services.settings).principals)
-    found = await anyio.to_thread.run_sync(partial(load, services, scope, id_of(request)))
-    return {
-        "document_id": found.document_id,
-        "collection": found.collection,
-        "title": found.title,
-        "uri": found.uri,
-        "text": found.text,
-        "metadata": found.metadata,
-        "access": found.access,
-        "version": found.version,
-    }
+@get(
+    "/api/documents/{document_id:path}",
+    opt=Operation("Read a document", "documents", query=OfCollection, answer=DocumentAnswer, errors=(404,)).opt(),
+)
+async def read(request: AnyRequest, services: Services) -> DocumentAnswer:
+    """Return a document with its text."""
+    asked = read_query(request, OfCollection)
+    caller = principal_of(request, services.settings)
+    scope = Scope.of(asked.collection, caller.principals)
+    name = id_in_path(request)
 
-
-def id_of(request: AnyRequest) -> str:
-    """Return the document id of the path: everything after `/api/documents/`."""
-    return request.scope["path"].removeprefix("/api/documents/")
-
-
-def load(services: Services, scope: Scope, document_id: str) -> Document:
-    """Return a document the scope may read. Raises: NotFound."""
-    with services.engine.database.read() as session:
-        found = documents.get(session, scope, document_id)
-    if found is None:
-        raise NotFound(f"there is no document {document_id!r} in collection {scope.collection!r}, or none that you may read")
-    return found
-
-
-@delete("/api/documents/{document_id:path}", summary="Delete a document", tags=["documents"], status_code=202)
-async def remove(
-    request: AnyRequest, services: Services, document_id: FromPath[str], collection: str = "default"
-) -> dict[str, Any]:
-    """Delete a document: it is in no answer from now on."""
-    refuse_unknown(request, {"collection"})
-    require_write(request, services.settings)
-    wanted = id_of(request)
-    taken = await anyio.to_thread.run_sync(
-        partial(ingest.remove, services.engine.database, collection, [wanted], time.time())
-    )
-    if not taken.accepted:
-        raise NotFound(f"there is no document {wanted!r} in collection {collection!r}")
-    wake(services)
-    return plain(taken)
-
-
-@delete("/api/documents", summary="Delete by filter", tags=["documents"], status_code=202)
-async def remove_by_filter(
-    request: AnyRequest, services: Services, filter: str = "", collection: str = "default"
-) -> dict[str, Any]:
-    """Delete every document whose metadata passes `filter`."""
-    refuse_unknown(request, {"collection", "filter"})
-    require_write(request, services.settings)
-    if not filter.strip():
-        raise InputError("filter is needed: it says which documents to delete")
-    tree = parse_filter(filter)
-
-    def run() -> dict[str, Any]:
+    def load() -> DocumentAnswer:
         with services.engine.database.read() as session:
-            ids = documents.matching(session, collection, tree)
-        return plain(ingest.remove(services.engine.database, collection, ids, time.time()))
+            found = documents.get(session, scope, name)
+        if found is None:
+            raise no_document(name, asked.collection)
+        answer = msgspec.convert(found, DocumentAnswer, from_attributes=True)
+        return answer if caller.may_write else msgspec.structs.replace(answer, access=msgspec.UNSET)
 
-    taken = await anyio.to_thread.run_sync(run)
-    wake(services)
+    return await anyio.to_thread.run_sync(load)
+
+
+@delete(
+    "/api/documents/{document_id:path}",
+    status_code=202,
+    opt=Operation(
+        "Delete a document", "documents", query=OfCollection, answer=Accepted, answer_example=ACCEPTED, writes=True,
+        errors=(404, 503),
+    ).opt(),
+)  # fmt: skip
+async def remove(request: AnyRequest, services: Services) -> Accepted:
+    """Delete a document: it is in no answer from now on."""
+    require_write(request, services.settings)
+    asked = read_query(request, OfCollection)
+    name = id_in_path(request)
+    taken = await acknowledged(services, partial(ingest.remove, services.engine.database, asked.collection, [name]))
+    if not taken.accepted:
+        raise no_document(name, asked.collection)
     return taken
 
 
-@get("/api/sources", summary="List sources", tags=["documents"])
-async def list_sources(
-    request: AnyRequest, services: Services, collection: str = "default", uri_prefix: str = "", cursor: str | None = None
-) -> dict[str, Any]:
-    """List accepted sources with their state, by uri: what `indexer add --prune` compares with the disk."""
-    refuse_unknown(request, {"collection", "uri_prefix", "cursor"})
+@delete(
+    "/api/documents",
+    status_code=202,
+    opt=Operation(
+        "Delete documents by filter", "documents", query=FilterParameters, answer=Accepted, answer_example=ACCEPTED,
+        query_example={"filter": 'product = "router"'}, writes=True, errors=(404, 503),
+    ).opt(),
+)  # fmt: skip
+async def remove_by_filter(request: AnyRequest, services: Services) -> Accepted:
+    """Delete every document whose metadata passes the filter, whoever may read it."""
     require_write(request, services.settings)
-
-    def run() -> dict[str, Any]:
-        with services.engine.database.read() as session:
-            page = sources.under(session, collection, uri_prefix, cursor, 1000)
-        return {"sources": [plain(one) for one in page], "cursor": page[-1].uri if len(page) == 1000 else None}
-
-    return await anyio.to_thread.run_sync(run)
+    asked = read_query(request, FilterParameters)
+    if not asked.filter.strip():
+        raise InputError("filter: it says which documents to delete, and cannot be empty", code="invalid_parameter")
+    tree = parse_filter(asked.filter)
+    return await acknowledged(services, partial(_remove_matching, services, asked.collection, tree))
 
 
-@post("/api/sources/delete", summary="Delete sources", tags=["documents"], status_code=202)
-async def remove_sources(request: AnyRequest, services: Services) -> dict[str, Any]:
-    """Delete sources with all their documents."""
-    require_write(request, services.settings)
-    body: SourceIds = typed(await read_json(request, 1_000_000), SourceIds)
-    taken = await anyio.to_thread.run_sync(
-        partial(ingest.remove_sources, services.engine.database, body.collection, body.source_ids or [], time.time())
-    )
-    wake(services)
-    return plain(taken)
+def _remove_matching(services: Services, collection: str, tree: Filter, now: float) -> ingest.Acceptance:
+    with services.engine.database.read() as session:
+        ids = documents.matching(session, collection, tree)
+    return ingest.remove(services.engine.database, collection, ids, now)
 
 
-@post("/api/sources/retry", summary="Retry failed sources", tags=["documents"], status_code=202)
-async def retry_sources(request: AnyRequest, services: Services) -> dict[str, Any]:
-    """Parse failed sources again: those named, or all of the collection."""
-    require_write(request, services.settings)
-    body: SourceIds = typed(await read_json(request, 1_000_000), SourceIds)
-    taken = await anyio.to_thread.run_sync(
-        partial(ingest.retry, services.engine.database, body.collection, body.source_ids, time.time())
-    )
-    wake(services)
-    return plain(taken)
-
-
-def wake(services: Services) -> None:
-    """Tell the worker that there is work."""
+async def acknowledged(services: Services, work: Any) -> Accepted:
+    """Do `work(now)`, which gives an Acceptance, on a thread; wake the worker; return the acknowledgement."""
+    taken: ingest.Acceptance = await anyio.to_thread.run_sync(work, services.engine.clock())
     if services.worker is not None:
         services.worker.wake()
+    return Accepted(task_id=taken.task_id, accepted=taken.accepted, unchanged=taken.unchanged)
 
 
-def plain(value: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON types."""
-    found: dict[str, Any] = msgspec.to_builtins(value)
-    return found
+def id_in_path(request: AnyRequest) -> str:
+    """Return the document id of the path as it was sent: routing would merge the id's own slashes."""
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    return unquote(raw.split(b"?")[0].decode("latin-1").split("/", 3)[-1])
 
 
-def refuse_unknown(request: AnyRequest, known: set[str]) -> None:
-    """Refuse URL parameters that do nothing. Raises: InputError naming the parameter."""
-    for name in request.query_params:
-        if name not in known:
-            raise InputError(f"unknown parameter `{name}`; this route takes {', '.join(sorted(known))}")
+def no_document(document_id: str, collection: str) -> NotFound:
+    """Return the error for a document that is not there, or not for this caller."""
+    return NotFound(f"there is no document {document_id[:200]!r} in collection {collection!r} that you may read")
 
 
-HANDLERS = [add, listing, read, remove, remove_by_filter, list_sources, remove_sources, retry_sources]
+HANDLERS = [add, listing, read, remove, remove_by_filter]

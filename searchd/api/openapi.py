@@ -1,176 +1,171 @@
-"""The API described: an OpenAPI 3.1 document built from the same structs that validate, and a page that shows it.
+"""The OpenAPI 3.1 document, built from the same structs that validate, and served at /openapi.json.
 
-`/openapi.json` is for tools; `/docs` is plain HTML from this process, without scripts and without a CDN.
+Takes the handlers with their `Operation`; `web/reference.py` shows the same document to people.
 """
 
 from __future__ import annotations
 
-import html
-import json
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
-from litestar import MediaType, Response, get
+from litestar import Request, Response, get
+from litestar.handlers import HTTPRouteHandler
 
-from searchd.api.schemas import (
-    CollectionChoices,
-    PostedDocuments,
-    RebuildChoices,
-    SearchRequest,
-    SourceIds,
-)
+from searchd.api import collections, documents, maintenance, search, sources, status, tasks
+from searchd.api.operation import Operation
+from searchd.api.problems import MEDIA_TYPE, Problem
+from searchd.api.reading import read_query
+from searchd.api.schemas import NoParameters
 
+API_VERSION = "1"
 REFERENCE = "#/components/schemas/{name}"
-BODIES = (SearchRequest, PostedDocuments, SourceIds, CollectionChoices, RebuildChoices)
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One route: what it does, what it takes, an example that works, and the errors it can give."""
-
-    method: str
-    path: str
-    summary: str
-    tag: str
-    body: type[Any] | None = None
-    example: Any = None
-    query: tuple[str, ...] = ()
-    answers: tuple[int, ...] = (200,)
-    errors: tuple[int, ...] = ()
-    write: bool = False
-
-
-SEARCH_EXAMPLE = {
-    "q": 'how do refunds work "store credit" -tax',
-    "filter": 'product = "shop" AND NOT draft',
-    "limit": 5,
-    "explain": True,
-    "rerank": {"enabled": True, "budget_ms": 400},
+WRITE_ERRORS = (401, 403)
+ERRORS = {
+    400: "The body is not JSON.",
+    401: "The key is not configured.",
+    403: "The caller may not do this.",
+    404: "No such thing, or none that the caller may see.",
+    409: "It contradicts what exists.",
+    413: "The body is too large.",
+    415: "The body is of a type that is not taken.",
+    422: "A parameter is unknown or refused; the detail names it.",
+    503: "Not available now; Retry-After says when to come again.",
 }
-DOCUMENT_EXAMPLE = {
-    "collection": "default",
-    "documents": [
-        {
-            "id": "faq-1",
-            "title": "Refunds",
-            "text": "Refunds take five working days.",
-            "metadata": {"product": "shop", "version": 2},
-            "access": ["public"],
-        }
-    ],
-}
-URL_PARAMETERS = ("q", "collection", "limit", "offset", "cursor", "filter", "facets", "sort", "fields", "mode", "profile",
-                  "rerank", "explain", "timeout_ms", "strict")  # fmt: skip
-
-ROUTES: tuple[Route, ...] = (
-    Route("get", "/api/search", "Search by URL parameters", "search", query=URL_PARAMETERS, errors=(404, 422, 503)),
-    Route("post", "/api/search", "Search with all parameters", "search", SearchRequest, SEARCH_EXAMPLE, errors=(404, 413, 422, 503)),
-    Route("post", "/api/documents", "Add documents as JSON, or files as multipart field `files`", "documents",
-          PostedDocuments, DOCUMENT_EXAMPLE, answers=(202,), errors=(403, 413, 422), write=True),
-    Route("get", "/api/documents", "List documents", "documents", query=("collection", "cursor", "limit", "filter"), errors=(404, 422)),
-    Route("delete", "/api/documents", "Delete by filter", "documents", query=("collection", "filter"), answers=(202,), errors=(403, 422), write=True),
-    Route("get", "/api/documents/{document_id}", "Read a document", "documents", query=("collection",), errors=(404,)),
-    Route("delete", "/api/documents/{document_id}", "Delete a document", "documents", query=("collection",), answers=(202,), errors=(403, 404), write=True),
-    Route("get", "/api/sources", "List accepted sources", "documents", query=("collection", "uri_prefix", "cursor"), errors=(403, 422), write=True),
-    Route("post", "/api/sources/delete", "Delete sources with their documents", "documents", SourceIds,
-          {"collection": "default", "source_ids": ["00000000-0000-0000-0000-000000000000"]}, answers=(202,), errors=(403, 422), write=True),
-    Route("post", "/api/sources/retry", "Try failed sources again", "documents", SourceIds, {"collection": "default"}, answers=(202,), errors=(403, 422), write=True),
-    Route("get", "/api/tasks/{task_id}", "Follow a task", "documents", errors=(403, 404), write=True),
-    Route("delete", "/api/tasks/{task_id}", "Cancel what of a task has not begun", "documents", errors=(403, 404, 409), write=True),
-    Route("get", "/api/collections", "List collections", "collections"),
-    Route("put", "/api/collections/{name}", "Make a collection", "collections", CollectionChoices, {"language": "en"}, errors=(403, 409, 422), write=True),
-    Route("delete", "/api/collections/{name}", "Delete a collection", "collections", errors=(403, 404, 409), write=True),
-    Route("post", "/api/collections/{name}/rebuild", "Rebuild its indexes, then switch", "collections", RebuildChoices, {"passage_tokens": 200}, answers=(202,), errors=(403, 404, 422), write=True),
-    Route("get", "/api/doctor", "Compare SQL, Tantivy and Qdrant", "operations", errors=(403,), write=True),
-    Route("post", "/api/doctor", "Compare, and mend what differs", "operations", answers=(202,), errors=(403,), write=True),
-    Route("get", "/api/status", "Counts, queued work, failures", "operations"),
-    Route("get", "/healthz", "Is the process alive", "operations"),
-    Route("get", "/readyz", "Is every part ready", "operations", errors=(503,)),
-    Route("get", "/metrics", "Prometheus metrics", "operations"),
-)  # fmt: skip
+PROBLEM_EXAMPLE = {
+    "type": "about:blank", "title": "Unprocessable Content", "status": 422,
+    "detail": "parameter 'limt' is not known; accepted: q, collection, limit", "code": "unknown_parameter",
+}  # fmt: skip
+TOPICS: tuple[Any, ...] = (search, documents, sources, tasks, collections, maintenance, status)
+DESCRIBED: tuple[HTTPRouteHandler, ...] = tuple(handler for topic in TOPICS for handler in topic.HANDLERS)
 
 
+@cache
 def document() -> dict[str, Any]:
     """Return the OpenAPI document."""
-    _, components = msgspec.json.schema_components(BODIES, ref_template=REFERENCE)
-    components["Problem"] = {
-        "type": "object",
-        "required": ["type", "title", "status", "detail", "code"],
-        "properties": {
-            name: {"type": "integer" if name == "status" else "string"} for name in ("type", "title", "status", "detail", "code")
-        },
+    operations = [(handler, operation_of(handler)) for handler in DESCRIBED]
+    structs = {Problem} | {
+        struct for _, one in operations for struct in (one.query, one.body, one.files, one.answer) if struct is not None
     }
+    ordered = sorted(structs, key=lambda struct: struct.__name__)
+    _, schemas = msgspec.json.schema_components(ordered, ref_template=REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
-    for route in ROUTES:
-        paths.setdefault(route.path, {})[route.method] = operation(route)
+    for handler, operation in operations:
+        for path in sorted(handler.paths):
+            shown = re.sub(r"\{(\w+):\w+\}", r"{\1}", path)
+            for method in sorted(handler.http_methods):
+                described = describe(handler, operation, shown, schemas)
+                paths.setdefault(shown, {})[str(method).lower()] = described
+    for struct in {one.query for _, one in operations}:
+        schemas.pop(struct.__name__, None)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "searchd", "version": "1", "description": "Hybrid search with a reranking stage."},
+        "info": {
+            "title": "searchd",
+            "version": API_VERSION,
+            "description": "Hybrid search with a reranking stage. Times are milliseconds, scores higher-is-better, "
+            "errors application/problem+json; unknown parameters are refused by name.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": components, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "The secret of a key in the setting `keys`."}
+            },
+        },
     }
 
 
-def operation(route: Route) -> dict[str, Any]:
-    """Return one route's operation object."""
-    named = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
-    parameters: list[dict[str, Any]] = [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in named]
-    properties = msgspec.json.schema_components([SearchRequest], ref_template=REFERENCE)[1]["SearchRequest"]["properties"]
-    for name in route.query:
-        simple = properties.get(name, {}).get("type") in ("string", "integer", "boolean")
-        schema = {k: v for k, v in properties[name].items() if k != "default"} if simple else {"type": "string"}
-        parameters.append({"name": name, "in": "query", "required": False, "schema": schema})
-    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+def operation_of(handler: HTTPRouteHandler) -> Operation:
+    """Return what a handler says of itself."""
+    found = handler.opt.get("operation")
+    if isinstance(found, Operation):
+        return found
+    return Operation(handler.summary or handler.handler_name, (handler.tags or ["operations"])[0], writes=True)
+
+
+def describe(handler: HTTPRouteHandler, operation: Operation, path: str, schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Operation Object of a handler."""
+    statuses = sorted({422, *operation.errors, *(WRITE_ERRORS if operation.writes else (401,))})
     found: dict[str, Any] = {
-        "summary": route.summary,
-        "tags": [route.tag],
-        "parameters": parameters,
-        "responses": {str(status): {"description": "the answer"} for status in route.answers}
-        | {str(status): {"description": "an error", "content": problem} for status in route.errors},
-        "security": [{"key": []}] if route.write else [{}, {"key": []}],
+        "operationId": operation_id(handler, path),
+        "summary": operation.summary,
+        "description": (handler.fn.__doc__ or "").strip(),
+        "tags": [operation.topic],
+        "parameters": [*_in_path(path), *_in_query(operation, schemas)],
+        "responses": {str(handler.status_code): _answer(operation)} | {str(code): _problem(code) for code in statuses},
+        "security": [{"key": []}, {}],
     }
-    if route.body is not None:
-        schema = {"$ref": f"#/components/schemas/{route.body.__name__}"}
-        found["requestBody"] = {"content": {"application/json": {"schema": schema, "example": route.example}}}
+    if operation.body is not None:
+        found["requestBody"] = _body(operation)
     return found
 
 
-@get("/openapi.json", include_in_schema=False, media_type=MediaType.JSON)
-async def openapi_json() -> Response[bytes]:
+def operation_id(handler: HTTPRouteHandler, path: str) -> str:
+    """Return a name of an operation that is unique and stays: method and path in snake_case."""
+    words = re.sub(r"[^a-z]+", "_", path.lower()).strip("_")
+    return f"{str(next(iter(handler.http_methods))).lower()}_{words}"
+
+
+def _in_path(path: str) -> Iterable[dict[str, Any]]:
+    for name in re.findall(r"\{(\w+)\}", path):
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _in_query(operation: Operation, schemas: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    schema = schemas[operation.query.__name__]
+    for name, described in schema["properties"].items():
+        parameter: dict[str, Any] = {"name": name, "in": "query", "required": name in schema.get("required", ())}
+        parameter["schema"] = described
+        if name in operation.query_example:
+            parameter["example"] = operation.query_example[name]
+        if described.get("type") == "array" or any(one.get("type") == "array" for one in described.get("anyOf", ())):
+            parameter |= {"style": "form", "explode": False}
+        yield parameter
+
+
+def _body(operation: Operation) -> dict[str, Any]:
+    json_body: dict[str, Any] = {"schema": _ref(operation.body)}
+    if operation.body_example is not None:
+        json_body["example"] = operation.body_example
+    content = {"application/json": json_body}
+    if operation.files is not None:
+        files = {"type": "array", "items": {"type": "string", "format": "binary"}}
+        beside = {"type": "object", "properties": {"files": files}, "required": ["files"]}
+        content["multipart/form-data"] = {"schema": {"allOf": [beside, _ref(operation.files)]}}
+    return {"required": True, "content": content}
+
+
+def _answer(operation: Operation) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": "The answer."}
+    if operation.answer is not None:
+        content: dict[str, Any] = {"schema": _ref(operation.answer)}
+        if operation.answer_example is not None:
+            content["example"] = operation.answer_example
+        answer["content"] = {"application/json": content}
+    return answer
+
+
+def _problem(code: int) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": _ref(Problem)}
+    if code == PROBLEM_EXAMPLE["status"]:
+        content["example"] = PROBLEM_EXAMPLE
+    return {"description": ERRORS[code], "content": {MEDIA_TYPE: content}}
+
+
+def _ref(struct: type[msgspec.Struct] | None) -> dict[str, str]:
+    return {"$ref": REFERENCE.format(name=struct.__name__ if struct else "")}
+
+
+@get("/openapi.json", opt={})
+async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Answer with the OpenAPI document."""
-    return Response(json.dumps(document(), indent=1).encode(), media_type=MediaType.JSON)
+    read_query(request, NoParameters)
+    return Response(msgspec.json.encode(document()), media_type="application/json")
 
 
-@get("/docs", include_in_schema=False, media_type=MediaType.HTML)
-async def docs() -> Response[str]:
-    """Answer with the API's page."""
-    return Response(page(), media_type="text/html; charset=utf-8")
-
-
-def page() -> str:
-    """Return the page: each route with its parameters and an example to copy."""
-    sections = "".join(section(route) for route in ROUTES)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        '<title>searchd API</title><link rel="stylesheet" href="/static/searchd.css"></head><body><main class="docs">'
-        '<h1>searchd API</h1><p>Machine-readable: <a href="/openapi.json">/openapi.json</a>. Errors are '
-        "<code>application/problem+json</code>; unknown parameters are refused by name.</p>" + sections + "</main></body></html>"
-    )
-
-
-def section(route: Route) -> str:
-    """Return one route's part of the page."""
-    parts = [f"<section><h2><code>{route.method.upper()} {html.escape(route.path)}</code></h2><p>{html.escape(route.summary)}.</p>"]
-    if route.write:
-        parts.append("<p>For callers who may write.</p>")
-    if route.query:
-        parts.append("<p>Parameters: " + ", ".join(f"<code>{name}</code>" for name in route.query) + "</p>")
-    if route.example is not None:
-        parts.append(f"<pre>{html.escape(json.dumps(route.example, indent=2))}</pre>")
-    if route.errors:
-        parts.append("<p>Errors: " + ", ".join(map(str, route.errors)) + "</p>")
-    return "".join(parts) + "</section>"
-
-
-HANDLERS = [openapi_json, docs]
+HANDLERS: list[HTTPRouteHandler] = [*DESCRIBED, openapi_json]

@@ -1,6 +1,7 @@
-"""Who is asking: the principals of the API key that came along, and whether the caller may write.
+"""Who is asking: the principals of a request, and whether it may write.
 
-Without configured keys, a loopback daemon lets its own machine write, but no other web site through a browser.
+Anonymous callers read `public`. Anonymous writing is for the user of this machine alone: only without configured keys,
+only on a loopback address, and never for another site's page in that user's browser (CSRF, DNS rebinding).
 """
 
 from __future__ import annotations
@@ -9,78 +10,91 @@ import hmac
 import ipaddress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from litestar import Request
+from litestar.connection import ASGIConnection
 
-from indexer.errors import Forbidden, InputError
-from searchd.settings import Settings
+from indexer.errors import Forbidden
+from indexer.types import PUBLIC
+from searchd.settings import Key, Settings
+
+Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What the asker may read (`public` comes on top) and whether they may write; `why_not` says what would allow it."""
+    """Whose documents may be read, and whether anything may be changed; `refusal` says why not."""
 
-    principals: tuple[str, ...] = ()
-    may_write: bool = False
-    why_not: str = ""
-
-
-class Unauthorized(InputError):
-    """A key came along that is not configured."""
-
-    code = "unknown_key"
+    principals: frozenset[str]
+    may_write: bool
+    refusal: str = ""
 
 
-def principal_of(request: Request[Any, Any, Any], settings: Settings) -> Caller:
-    """Read the caller off the request's headers. Raises: Unauthorized for a key that is not known."""
-    offered = request.headers.get("authorization", "")
-    if offered:
-        scheme, _, secret = offered.partition(" ")
-        for key in settings.keys if scheme.lower() == "bearer" else ():
-            if hmac.compare_digest(key.secret.encode(), secret.strip().encode()):
-                return Caller(key.principals, key.write, "" if key.write else f"key {key.name!r} may only read")
-        raise Unauthorized("the Authorization header holds no known key; send `Authorization: Bearer <secret>`")
-    why_not = anonymous_write_refusal(request, settings)
-    return Caller((), why_not == "", why_not)
+def principal_of(connection: Connection, settings: Settings) -> Caller:
+    """Return who sends this request. Raises: Forbidden (`invalid_key`) for a key that is not configured."""
+    header = connection.headers.get("authorization", "")
+    if header:
+        key = _key_of(header, settings)
+        refusal = "" if key.write else f"the key {key.name!r} may not write; its setting `write` allows it"
+        return Caller(frozenset(key.principals) | {PUBLIC}, key.write, refusal)
+    refusal = _why_not_anonymous(connection, settings)
+    return Caller(frozenset({PUBLIC}), not refusal, refusal)
 
 
-def anonymous_write_refusal(request: Request[Any, Any, Any], settings: Settings) -> str:
-    """Say why a caller without a key may not write; empty if they may."""
+def require_write(connection: Connection, settings: Settings) -> Caller:
+    """Return who sends this request. Raises: Forbidden, saying what would allow it, unless it may write."""
+    caller = principal_of(connection, settings)
+    if not caller.may_write:
+        raise Forbidden(caller.refusal)
+    return caller
+
+
+def _key_of(header: str, settings: Settings) -> Key:
+    scheme, _, secret = header.partition(" ")
+    if scheme.lower() == "bearer":
+        given = secret.strip().encode("utf-8", "surrogateescape")
+        matching = [key for key in settings.keys if hmac.compare_digest(key.secret.encode(), given)]
+        if matching:
+            return matching[0]
+    raise Forbidden(
+        "the key is not one of the setting `keys`; send `Authorization: Bearer <secret>`", code="invalid_key"
+    )
+
+
+def _why_not_anonymous(connection: Connection, settings: Settings) -> str:
     if settings.keys:
-        return "writing needs a key with `write`; send `Authorization: Bearer <secret>`"
+        return "writing needs a key: send `Authorization: Bearer <secret>` of one whose setting `write` is true"
     if not is_loopback(settings.host):
-        return f"the daemon is bound to {settings.host}: configure `keys` to allow writing"
-    host = request.headers.get("host", "")
-    if not is_loopback(host_name(host)):
-        return f"the Host header names {host!r}, not this machine"
-    origin = request.headers.get("origin")
-    if origin is not None and origin.partition("://")[2] != host:
-        return f"the request comes from another web site ({origin})"
-    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-        return "the request comes from another web site"
+        return f"the daemon listens on {settings.host}: to write, configure `keys` and send one of them"
+    if not is_loopback(host_name(connection.headers.get("host", ""))):
+        return "writing without a key works only under a loopback name (127.0.0.1, localhost)"
+    site, origin = connection.headers.get("sec-fetch-site", ""), connection.headers.get("origin", "")
+    # Browsers that send Sec-Fetch-Site are believed: under our own Referrer-Policy they send `Origin: null` with forms.
+    same = site in ("same-origin", "none") if site else not origin or _netloc(origin) == connection.headers.get("host")
+    if not same:
+        return "this came from another site's page; writing without a key is for the user of this machine"
     return ""
 
 
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
 def host_name(host: str) -> str:
-    """Return a Host header without its port."""
+    """Return the name or address of a Host header, without its port."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
-    return host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and ":" in host else host
+    return host.partition(":")[0]
 
 
-def is_loopback(host: str) -> bool:
-    """Say whether a name or address is this machine only."""
-    if host.lower() == "localhost":
+def is_loopback(name: str) -> bool:
+    """Say whether a name or address means this machine only."""
+    if name.lower() == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def require_write(request: Request[Any, Any, Any], settings: Settings) -> Caller:
-    """Return the caller if they may write. Raises: Forbidden saying what would allow it."""
-    caller = principal_of(request, settings)
-    if not caller.may_write:
-        raise Forbidden(caller.why_not)
-    return caller

@@ -1,10 +1,13 @@
-"""Errors -> problem+json. The one place that knows HTTP status codes of the error tree."""
+"""Errors -> HTTP: the one place that knows status codes. Every error answer is application/problem+json.
+
+`problem_of` maps any exception; `respond` makes the answer. What is no error of our tree is a bug: 500 and a traceback.
+"""
 
 from __future__ import annotations
 
 import html
 import logging
-import random
+import secrets
 from http import HTTPStatus
 from typing import Any
 
@@ -23,15 +26,12 @@ from indexer.errors import (
     TransientError,
 )
 from searchd.api.bodies import TooLarge
-from searchd.api.principals import Unauthorized
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-
-STATUS: tuple[tuple[type[Exception], int], ...] = (
+STATUSES: tuple[tuple[type[SearchdError], int], ...] = (
     (TooLarge, 413),
-    (Unauthorized, 401),
     (NotFound, 404),
     (Forbidden, 403),
     (Conflict, 409),
@@ -39,44 +39,70 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (ParseFailure, 422),
     (TransientError, 503),
     (StaleIndex, 503),
+    (SearchdError, 500),
 )
-"""First match wins: subclasses before their parents."""
+"""The first class that fits counts."""
+OF_CODES = {"invalid_json": 400, "unsupported_media_type": 415, "invalid_key": 401}
+"""Codes that say more than their class."""
 
 
-def problem(status: int, detail: str, code: str) -> Response[bytes]:
-    """Return the answer for an error."""
-    body = {
-        "type": f"https://searchd.invalid/problems/{code}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "code": code,
-    }
-    headers = {"Retry-After": str(random.randint(1, 4))} if status == 503 else {}  # noqa: S311  # jitter, not a secret
+class Problem(msgspec.Struct, frozen=True):
+    """An error as RFC 9457 has it, with `code`, a stable snake_case word for programs."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+def problem_of(request: Request[Any, Any, Any], error: Exception) -> Problem:
+    """Return what to say of an exception; bugs are logged with their traceback and told in general words."""
+    if isinstance(error, SearchdError):
+        status = OF_CODES.get(error.code) or next(code for kind, code in STATUSES if isinstance(error, kind))
+        if status >= 500:
+            log.warning("%s %s: %s", request.method, request.url.path, error)
+        return problem(status, str(error), error.code)
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        return _of_framework(request, error)
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(500, "something went wrong inside; the daemon's log has the details", "internal_error")
+
+
+def problem(status: int, detail: str, code: str) -> Problem:
+    """Return a problem with the usual words of its status."""
+    return Problem("about:blank", HTTPStatus(status).phrase, status, detail, code)
+
+
+def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Return the answer for an exception."""
+    found = problem_of(request, error)
+    body = msgspec.json.encode(found)
+    return Response(body, status_code=found.status, media_type=MEDIA_TYPE, headers=headers_of(found.status, error))
+
+
+def headers_of(status: int, error: Exception) -> dict[str, str]:
+    """Return the headers that belong to a status: when to come again, how to authenticate, which methods there are."""
+    headers = {"Cache-Control": "no-store"}
+    if status == 503:
+        headers["Retry-After"] = str(1 + secrets.randbelow(4))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(msgspec.json.encode(body), media_type=MEDIA_TYPE, status_code=status, headers=headers)
+    if status == 405:
+        headers["Allow"] = (getattr(error, "headers", None) or {}).get("Allow", "")
+    return headers
 
 
-def wants_html(request: Request[Any, Any, Any]) -> bool:
-    """Say whether a browser asks for a page rather than a program for JSON."""
-    return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/")
-
-
-def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Turn any exception into its answer; what was not raised on purpose is a bug and goes to the log."""
-    status, detail, code = describe(error)
-    if status == 500:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return problem(status, detail, code)
-
-
-def describe(error: Exception) -> tuple[int, str, str]:
-    """Return status, sentence and code of an error."""
-    if isinstance(error, SearchdError):
-        status = next((number for kind, number in STATUS if isinstance(error, kind)), 500)
-        return status, str(error), error.code
-    if isinstance(error, HTTPException):
-        phrase = HTTPStatus(error.status_code).phrase
-        return error.status_code, html.unescape(error.detail or phrase), phrase.lower().replace(" ", "_")
-    return 500, "something went wrong inside; the daemon's log has the details", "internal_error"
+def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Problem:
+    """Return what to say of an error that litestar found by itself."""
+    status = HTTPStatus(error.status_code)
+    detail = html.unescape(error.detail) or status.phrase
+    if status == HTTPStatus.NOT_FOUND:
+        detail = f"there is nothing at {request.url.path}"
+    elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"{request.method} is not possible at {request.url.path}"
+    elif status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        limit = request.app.request_max_body_size
+        detail = f"the body has more than {limit:,} bytes, which is the limit" if isinstance(limit, int) else detail
+        return problem(413, detail, TooLarge.code)
+    return problem(status, detail, status.phrase.lower().replace(" ", "_"))

@@ -3,58 +3,122 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import anyio.to_thread
 import msgspec
-from litestar import MediaType, Request, Response, get
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from litestar import Request, Response, get
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from indexer.scope import Scope
-from indexer.status import status_of
+from indexer.status import Status, status_of
+from indexer.store import collections
+from searchd.api.operation import Operation
 from searchd.api.principals import principal_of
-from searchd.metrics import DEVICE_QUEUE, DOCUMENTS, JOBS, PASSAGES, REGISTRY
+from searchd.api.reading import read_query
+from searchd.api.schemas import Answer, NoParameters
 from searchd.services import Services
 
+AnyRequest = Request[Any, Any, Any]
 HUNG_S = 30.0
+CHECK_S = 2.0
+"""What the embedder may take to answer a readiness check."""
 
 
-@get("/healthz", summary="Is the process alive", tags=["operations"], media_type=MediaType.JSON)
-async def healthz() -> dict[str, str]:
+class Alive(Answer, frozen=True, kw_only=True):
+    """The process runs."""
+
+    status: str
+
+
+class Ready(Answer, frozen=True, kw_only=True):
+    """Each part: `ok`, `off ...`, or why not."""
+
+    status: str
+    parts: dict[str, str]
+
+
+class DeviceLine(Answer, frozen=True, kw_only=True):
+    """Where models run, how much waits for it, and how long the call in hand has run."""
+
+    name: str
+    queued: float
+    busy_for_s: float
+
+
+class ModelLine(Answer, frozen=True, kw_only=True):
+    """Models in use."""
+
+    embedder: str
+    rerankers: tuple[str, ...]
+
+
+class StatusAnswer(Answer, frozen=True, kw_only=True):
+    """What is there and what goes on; failures and tasks name sources, so they are for callers who may write."""
+
+    collections: tuple[dict[str, Any], ...]
+    jobs: dict[str, int]
+    failures: tuple[dict[str, Any], ...]
+    tasks: tuple[dict[str, Any], ...]
+    device: DeviceLine
+    models: ModelLine
+    uptime_s: float
+
+
+@get(
+    "/healthz", opt=Operation("Is the process alive", "operations", answer=Alive, answer_example={"status": "ok"}).opt()
+)
+async def healthz(request: AnyRequest) -> Alive:
     """Answer that the process runs."""
-    return {"status": "ok"}
+    read_query(request, NoParameters)
+    return Alive(status="ok")
 
 
-@get("/readyz", summary="Is every part ready", tags=["operations"], media_type=MediaType.JSON)
-async def readyz(services: Services) -> Response[bytes]:
-    """Answer 200 when every part is, else 503; each part says ok or why not."""
+@get(
+    "/readyz",
+    opt=Operation(
+        "Is every part ready", "operations", answer=Ready, errors=(503,),
+        answer_example={"status": "ok", "parts": {"database": "ok", "lexical": "ok", "worker": "off in this process"}},
+    ).opt(),
+)  # fmt: skip
+async def readyz(request: AnyRequest, services: Services) -> Response[Ready]:
+    """Answer 200 when every part is ready, else 503; each part says ok or why not."""
+    read_query(request, NoParameters)
     parts = await anyio.to_thread.run_sync(check_parts, services)
-    ready = all(state == "ok" or state.startswith("off") for state in parts.values())
-    body = msgspec.json.encode({"status": "ok" if ready else "not ready", "parts": parts})
-    return Response(body, media_type=MediaType.JSON, status_code=200 if ready else 503)
+    ready = all(said == "ok" or said.startswith("off") for said in parts.values())
+    return Response(
+        Ready(status="ok" if ready else "not ready", parts=parts),
+        status_code=200 if ready else 503,
+        headers={"Cache-Control": "no-store"},
+    )
 
 
 def check_parts(services: Services) -> dict[str, str]:
-    """Ask each part for a sign of life."""
+    """Ask each part for a sign of life; say `ok`, `off ...` or why not."""
     engine = services.engine
-    parts: dict[str, str] = {}
-    try:
-        status_of(engine.database)
-        parts["database"] = "ok"
-    except Exception as error:
-        parts["database"] = str(error)
-    try:
-        live = engine.live("default")
-        scope = Scope.of("default")
-        live.vectors.search(live.embedder.encode_query("ready", time.monotonic() + 5), scope, None, 1)
-        parts["vectors"] = parts["embedder"] = "ok"
-        live.lexical.refresh()
-        parts["lexical"] = "ok"
-    except Exception as error:
-        parts["indexes"] = f"{type(error).__name__}: {error}"
+    scope = Scope.of("default")
+
+    def database() -> None:
+        with engine.database.read() as session:
+            collections.list_all(session)
+
+    def embedder() -> None:
+        engine.live(scope.collection).embedder.encode_query("ready", time.monotonic() + CHECK_S)
+
+    def vectors() -> None:
+        live = engine.live(scope.collection)
+        live.vectors.search(live.embedder.encode_query("ready", time.monotonic() + CHECK_S), scope, None, 1)
+
+    parts = {
+        "database": _said(database),
+        "lexical": _said(lambda: engine.live(scope.collection).lexical.refresh()),
+        "embedder": _said(embedder),
+        "vectors": _said(vectors),
+    }
     busy = engine.device.health()["busy_for_s"]
     parts["device"] = "ok" if busy < HUNG_S else f"one call has run for {busy:.0f} s"
-    parts["rerankers"] = "ok" if services.rerankers.names() else "off"
+    parts["rerankers"] = "ok" if services.rerankers.names() else "off: none is loaded"
     if services.worker is None:
         parts["worker"] = "off in this process"
     else:
@@ -62,32 +126,58 @@ def check_parts(services: Services) -> dict[str, str]:
     return parts
 
 
-@get("/api/status", summary="Counts, queued work, failures", tags=["operations"])
-async def status(request: Request[Any, Any, Any], services: Services) -> dict[str, Any]:
-    """Return counts and queued work; failures and tasks name sources, so only callers who may write see them."""
+def _said(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except Exception as error:  # whatever it is, it is what the part has to say
+        return f"{type(error).__name__}: {error}"[:300]
+    return "ok"
+
+
+@get("/api/status", opt=Operation("Counts, queued work, failures", "operations", answer=StatusAnswer).opt())
+async def status(request: AnyRequest, services: Services) -> StatusAnswer:
+    """Return counts, queued work, and, for callers who may write, failures and recent tasks."""
+    read_query(request, NoParameters)
     caller = principal_of(request, services.settings)
-    found: dict[str, Any] = msgspec.to_builtins(
-        await anyio.to_thread.run_sync(status_of, services.engine.database)
-    )
-    if not caller.may_write:
-        found["failures"], found["tasks"] = [], []
-    found["device"] = services.engine.device.health() | {"name": services.engine.device.name}
-    found["models"] = {"embedder": services.settings.embedder, "rerankers": services.rerankers.names()}
-    found["uptime_s"] = round(time.time() - services.started_at, 1)
-    return found
-
-
-@get("/metrics", summary="Prometheus metrics", tags=["operations"], media_type=MediaType.TEXT)
-async def metrics(services: Services) -> Response[bytes]:
-    """Return all metrics in Prometheus' text format."""
     found = await anyio.to_thread.run_sync(status_of, services.engine.database)
-    for state in ("queued", "running", "failed"):
-        JOBS.labels(state).set(found.jobs.get(state, 0))
+    plain = msgspec.to_builtins(found)
+    device = services.engine.device
+    return StatusAnswer(
+        collections=tuple(plain["collections"]),
+        jobs=plain["jobs"],
+        failures=tuple(plain["failures"]) if caller.may_write else (),
+        tasks=tuple(plain["tasks"]) if caller.may_write else (),
+        device=DeviceLine(name=device.name, **device.health()),
+        models=ModelLine(embedder=services.settings.embedder, rerankers=tuple(services.rerankers.names())),
+        uptime_s=round(services.engine.clock() - services.started_at, 1),
+    )
+
+
+@get("/metrics", opt=Operation("Prometheus metrics", "operations").opt())
+async def metrics(request: AnyRequest, services: Services) -> Response[bytes]:
+    """Return all metrics in Prometheus' text format."""
+    read_query(request, NoParameters)
+    found = await anyio.to_thread.run_sync(status_of, services.engine.database)
+    gauges = gauges_of(found, services.engine.device.health()["queued"])
+    body = generate_latest(services.pipeline.metrics.registry) + generate_latest(gauges)
+    return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
+
+
+def gauges_of(found: Status, queued: float) -> CollectorRegistry:
+    """Return what is counted anew at every look: jobs by state, documents and passages by collection, device queue."""
+    registry = CollectorRegistry()
+    jobs = Gauge("searchd_jobs", "Jobs of the outbox by state", ["state"], registry=registry)
+    for state in ("queued", "running", "succeeded", "failed", "canceled"):
+        jobs.labels(state).set(found.jobs.get(state, 0))
+    documents = Gauge("searchd_documents", "Documents", ["collection"], registry=registry)
+    passages = Gauge("searchd_passages", "Passages that can be searched", ["collection"], registry=registry)
+    failed = Gauge("searchd_failed_sources", "Sources that could not be parsed", ["collection"], registry=registry)
     for one in found.collections:
-        DOCUMENTS.labels(one.name).set(one.documents)
-        PASSAGES.labels(one.name).set(one.passages)
-    DEVICE_QUEUE.set(services.engine.device.health()["queued"])
-    return Response(generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST}, media_type=MediaType.TEXT)
+        documents.labels(one.name).set(one.documents)
+        passages.labels(one.name).set(one.passages)
+        failed.labels(one.name).set(one.failed)
+    Gauge("searchd_device_queue", "Model work that waits for the device", registry=registry).set(queued)
+    return registry
 
 
 HANDLERS = [healthz, readyz, status, metrics]

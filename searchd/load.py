@@ -1,0 +1,126 @@
+"""Loading: ids that the indexes found -> candidates with text, as SQL lets the asker read them now.
+
+The only SQL of a search, in one snapshot: passages of the fused order, the set of matches, and what a deep or sorted
+page needs beyond the fused order. What SQL does not know or allow is dropped here, before anything else sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy.orm import Session
+
+from indexer.engine import LiveIndexes
+from indexer.scope import Scope
+from indexer.store import passages
+from indexer.store.database import Database
+from indexer.store.passages import LoadedPassage
+from indexer.types import RankedPassage
+from searchd.matching import Matches, read_matches
+from searchd.operators import obeying
+from searchd.present import MORE_PASSAGES
+from searchd.retrieve import BM25, Retrieval, Retriever
+from searchd.types import Candidate, Query
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """`head` is the fused order; `tail` are passages of the documents `tail_page` (or of a sorted page) beyond it."""
+
+    head: tuple[Candidate, ...]
+    matches: Matches
+    tail: tuple[Candidate, ...] = ()
+    tail_page: tuple[str, ...] = ()
+
+
+def load(
+    database: Database,
+    retriever: Retriever,
+    live: LiveIndexes,
+    query: Query,
+    scope: Scope,
+    found: Retrieval,
+    fused: Sequence[Candidate],
+    deadline: float,
+) -> Loaded:
+    """Return what the asker may read of the fused candidates, and of what the page needs beyond them.
+
+    The order beyond the fused one is the lexical ranking's: a deeper look only ever appends, so pages never overlap.
+    """
+    with database.read() as session:
+        head = _read(session, scope, live, fused)
+        head = obeying(query.lexical, head, live.lexical)
+        documents = list(dict.fromkeys(candidate.document_id for candidate in head))
+        matches = read_matches(
+            session,
+            scope,
+            documents,
+            found.lexical_documents,
+            found.complete and not found.degraded,
+            facets=query.facets,
+            sort=query.sort,
+        )
+        end = query.offset + query.limit
+        if matches.ordered is not None:
+            wanted = [name for name in matches.ordered[query.offset : end] if name not in set(documents)]
+            deep = retriever.deeper(live, query, scope, len(found.lexical_documents), deadline) if wanted else ()
+            tail = _sorted_tail(session, scope, live, wanted, deep)
+            return Loaded(tuple(head), matches, tuple(tail))
+        if end <= len(documents) or found.ranking(BM25) is None:
+            return Loaded(tuple(head), matches)
+        deep = retriever.deeper(live, query, scope, end, deadline)
+        beyond = [name for name in _documents(deep) if name not in set(documents)]
+        page = beyond[max(0, query.offset - len(documents)) : end - len(documents)]
+        return Loaded(tuple(head), matches, tuple(_tail(session, scope, live, page, deep)), tuple(page))
+
+
+def _documents(ranking: Iterable[RankedPassage]) -> list[str]:
+    return list(dict.fromkeys(passage.document_id for passage in ranking))
+
+
+def _read(session: Session, scope: Scope, live: LiveIndexes, bare: Sequence[Candidate]) -> list[Candidate]:
+    """Fill candidates with their passages; those that may not be read are left out."""
+    loaded = passages.load(session, scope, live.generation_id, [candidate.passage_id for candidate in bare])
+    return [filled(candidate, passage) for candidate in bare if (passage := loaded.get(candidate.passage_id))]
+
+
+def _tail(
+    session: Session, scope: Scope, live: LiveIndexes, page: Sequence[str], deep: Sequence[RankedPassage]
+) -> list[Candidate]:
+    """Load the passages of these documents in the order of the deep lexical ranking."""
+    left = dict.fromkeys(page, 1 + MORE_PASSAGES)
+    bare = []
+    for rank, passage in enumerate(deep, start=1):
+        if left.get(passage.document_id, 0):
+            left[passage.document_id] -= 1
+            bare.append(Candidate(passage.passage_id, passage.document_id, {BM25: passage.score}, {BM25: rank}))
+    return _read(session, scope, live, bare)
+
+
+def _sorted_tail(
+    session: Session, scope: Scope, live: LiveIndexes, wanted: Sequence[str], deep: Sequence[RankedPassage]
+) -> list[Candidate]:
+    """Load passages of documents that metadata put on the page: as ranked, else from the document's beginning."""
+    tail = _tail(session, scope, live, wanted, deep)
+    missing = set(wanted) - {candidate.document_id for candidate in tail}
+    for name in sorted(missing):
+        for passage in passages.of_document(session, scope, live.generation_id, name)[:1]:
+            tail.append(filled(Candidate(passage.passage_id, name, {}, {}), passage))
+    return tail
+
+
+def filled(candidate: Candidate, passage: LoadedPassage) -> Candidate:
+    """Return the candidate with what SQL says of its passage."""
+    return replace(
+        candidate,
+        document_id=passage.document_id,
+        title=passage.title,
+        text=passage.text,
+        uri=passage.uri,
+        heading_path=passage.heading_path,
+        page=passage.page,
+        start=passage.start,
+        end=passage.end,
+        metadata=passage.metadata,
+    )
