@@ -20,7 +20,7 @@ from pathlib import Path
 
 import ir_measures
 import msgspec
-from ir_measures import RR, ScoredDoc, nDCG, R
+from ir_measures import RR, R, ScoredDoc, nDCG
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 

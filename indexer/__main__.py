@@ -37,7 +37,9 @@ output = Console()
 
 def settings_now(**overrides: Any) -> Settings:
     """Read the settings of this invocation."""
-    return load_settings(Settings, environ=environment(), overrides={k: v for k, v in overrides.items() if v is not None})
+    return load_settings(
+        Settings, environ=environment(), overrides={k: v for k, v in overrides.items() if v is not None}
+    )
 
 
 @contextlib.contextmanager
@@ -71,7 +73,9 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--collection", default="default", show_default=True, help="Where to put them; made if it does not exist.")
+@click.option(
+    "--collection", default="default", show_default=True, help="Where to put them; made if it does not exist."
+)
 @click.option("--access", multiple=True, help="A principal who may read them; repeatable. Default: public.")
 @click.option("--prune", is_flag=True, help="Also remove documents under PATHS whose files are gone.")
 @click.option("--no-wait", is_flag=True, help="Return once they are accepted; a daemon or `indexer run` does the rest.")
@@ -240,7 +244,9 @@ def status(as_json: bool) -> None:
         table.add_row(one["name"], f"{one['documents']:,}", f"{one['passages']:,}", f"{one['failed']:,}")
     output.print(table)
     jobs = found["jobs"]
-    output.print(f"jobs: {jobs.get('queued', 0):,} queued, {jobs.get('running', 0):,} running, {jobs.get('failed', 0):,} failed")
+    output.print(
+        f"jobs: {jobs.get('queued', 0):,} queued, {jobs.get('running', 0):,} running, {jobs.get('failed', 0):,} failed"
+    )
     show_errors(found["failures"])
 
 

@@ -30,7 +30,9 @@ def apply_documents(engine: Engine, indexes: LiveIndexes, documents: Sequence[Do
         for document, parts in zip(documents, split, strict=True)
     ]
     hashes = [[text_hash(text) for text in row] for row in texts]
-    found = encode(engine, indexes, {h: t for hs, ts in zip(hashes, texts, strict=True) for h, t in zip(hs, ts, strict=True)})
+    found = encode(
+        engine, indexes, {h: t for hs, ts in zip(hashes, texts, strict=True) for h, t in zip(hs, ts, strict=True)}
+    )
     indexed = [
         IndexedDocument(
             document_id=document.document_id,

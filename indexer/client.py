@@ -40,7 +40,13 @@ class RemoteIndexer:
             "collection": collection,
             "sources": msgspec.json.encode(
                 [
-                    {"uri": f.uri, "title": f.title, "metadata": dict(f.metadata), "access": f.access, "id": f.document_id}
+                    {
+                        "uri": f.uri,
+                        "title": f.title,
+                        "metadata": dict(f.metadata),
+                        "access": f.access,
+                        "id": f.document_id,
+                    }
                     for f in files
                 ]
             ).decode(),

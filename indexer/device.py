@@ -58,9 +58,7 @@ class Device:
         self._busy_since: float | None = None
         self._thread: threading.Thread | None = None
 
-    def submit(
-        self, call: Callable[[], T], *, priority: Priority, deadline: float | None = None
-    ) -> Future[T]:
+    def submit(self, call: Callable[[], T], *, priority: Priority, deadline: float | None = None) -> Future[T]:
         """Queue `call`; its future is cancelled if `deadline` (monotonic seconds) passes before it starts."""
         future: Future[T] = Future()
         with self._ready:

@@ -43,7 +43,9 @@ def examine(engine: Engine) -> list[Finding]:
         pending = jobs.counts(session)
         failed = sources.count_failed(session)
     if waiting := pending.get("queued", 0) + pending.get("running", 0):
-        findings.append(Finding("", f"{waiting} jobs are unfinished; a running daemon or `indexer run` does them", "wait"))
+        findings.append(
+            Finding("", f"{waiting} jobs are unfinished; a running daemon or `indexer run` does them", "wait")
+        )
     if failed:
         log.info("%d sources could not be parsed; `indexer status` lists them", failed)
     for collection in known:
@@ -53,7 +55,9 @@ def examine(engine: Engine) -> list[Finding]:
             continue
         recipe = recipe_from(generation.parts)
         if changed := differences(recipe, engine.wanted_recipe(collection.language)):
-            findings.append(Finding(collection.name, f"was indexed under other settings: {'; '.join(changed)}", "rebuild"))
+            findings.append(
+                Finding(collection.name, f"was indexed under other settings: {'; '.join(changed)}", "rebuild")
+            )
         if recipe.fingerprint != generation.fingerprint:
             findings.append(Finding(collection.name, "its generation's fingerprint does not fit its recipe", "rebuild"))
         findings.extend(_examine_indexes(engine, collection.name, generation))

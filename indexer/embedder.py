@@ -62,7 +62,8 @@ class Embedder:
                 self._queries.move_to_end(text)
                 return self._queries[text]
         prompted = self._query_prompt + text
-        vector = self._device.run(lambda: self._forward([prompted])[0], priority=Priority.QUERY, deadline=deadline_s)
+        rows = self._device.run(partial(self._forward, [prompted]), priority=Priority.QUERY, deadline=deadline_s)
+        vector: NDArray[np.float32] = rows[0]
         with self._lock:
             self._queries[text] = vector
             while len(self._queries) > QUERIES_KEPT:
@@ -154,7 +155,9 @@ def load_embedder(settings: Settings, device: Device) -> Embedder:
 
 def _load(source: str, settings: Settings, device: Device) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no types
     device.prepare()
     model = SentenceTransformer(
         source,

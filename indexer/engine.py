@@ -109,9 +109,7 @@ class Engine:
         """Return the recipe of a generation built now under these settings (default: the engine's own)."""
         chosen = settings or self.settings
         embedder = self.embedder_of(chosen)
-        return recipe_of(
-            chosen, language, embedder_fingerprint=embedder.fingerprint, dimension=embedder.dimension
-        )
+        return recipe_of(chosen, language, embedder_fingerprint=embedder.fingerprint, dimension=embedder.dimension)
 
     def splitter(self, recipe: Recipe) -> Splitter:
         """Return the splitter of a recipe, counting tokens as its embedder does."""
@@ -162,9 +160,7 @@ class Engine:
             collection=generation.collection,
             recipe=recipe,
             lexical=TantivyIndex(self.lexical_path(generation.generation_id), recipe.language),
-            vectors=builder.open(
-                self.settings, self.settings.data_path, generation.generation_id, recipe.dimension
-            ),
+            vectors=builder.open(self.settings, self.settings.data_path, generation.generation_id, recipe.dimension),
             embedder=self.embedder_of(recipe.settings(self.settings)),
         )
 

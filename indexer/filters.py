@@ -2,6 +2,9 @@
 
 `product = "router" AND (lang IN [en, de] OR version >= 2) AND NOT draft` becomes And(...). The compilers are
 `indexer/lexical/filters.py` (Tantivy) and `indexer/vectors/filters.py` (Qdrant); tests hold both against `matches`.
+
+Values keep their type: 2 equals 2.0, but neither "2" nor true is 2 or 1. `>` and `<` compare numbers with numbers, and
+dates with dates as the instants they name; nothing else has an order.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import operator as operators
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 
 from indexer.errors import LimitError, QueryError
@@ -19,7 +23,10 @@ ComparisonOperator = Literal["=", "!=", ">", ">=", "<", "<="]
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """`field op value`. A field that holds several values matches if any of them does (`!=`: if none is equal)."""
+    """`field op value`. A field that holds several values matches if any of them does (`!=`: if none is equal).
+
+    An absent field equals nothing, so it passes `!=` and no other operator.
+    """
 
     field: str
     operator: ComparisonOperator
@@ -91,11 +98,17 @@ _TOKEN = re.compile(
     | (?P<operator><=|>=|!=|==|=|<|>)
     | (?P<punctuation>[()\[\],])
     | (?P<word>[^\s"'()\[\],=<>!]+)
+    | (?P<end>\Z)
     )""",
     re.VERBOSE | re.DOTALL,
 )
 _KEYWORDS = {"and", "or", "not", "in", "exists", "contains", "starts", "with"}
-_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_DATE = re.compile(
+    r"(\d{4}-\d\d)(-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?)?)?", re.ASCII | re.IGNORECASE
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +121,25 @@ class _Token:
 def parse_filter(text: str) -> Filter:
     """Parse a filter expression.
 
-    Operators, loosest first: OR, AND, NOT; keywords in any case; a field alone means `field = true`. Values are quoted
-    strings (either quote, backslash escapes), bare words, numbers, true or false.
-    Raises: QueryError at the place that is wrong; LimitError, stating the limit.
+    Binding, tightest first: NOT, AND, OR; keywords in any case; a field alone means `field = true`. Values are quoted
+    strings (either quote, backslash escapes), bare words, numbers, true or false; dates are strings. A field or value
+    that is a keyword or holds other signs is quoted.
+    Raises: QueryError saying where and what was expected; LimitError, stating the limit.
     """
     if len(text) > MAX_FILTER_CHARS:
         raise LimitError(f"the filter has {len(text):,} characters; at most {MAX_FILTER_CHARS:,} are taken")
-    return _Parser(_tokens(text), len(text)).parse()
+    return _Parser(_tokens(text)).parse()
 
 
 def _tokens(text: str) -> list[_Token]:
-    tokens, position = [], 0
-    while text[position:].strip():
+    tokens: list[_Token] = []
+    position = 0
+    while not tokens or tokens[-1].kind != "end":
         found = _TOKEN.match(text, position)
         if found is None:
             start = position + len(text[position:]) - len(text[position:].lstrip())
+            if text[start] in "\"'":
+                raise QueryError(f"filter: the string that begins at character {start + 1} is not closed")
             raise QueryError(f"filter: {text[start : start + 12]!r} at character {start + 1} is not understood")
         kind = found.lastgroup or ""
         tokens.append(_Token(kind, found[kind], found.start(kind)))
@@ -131,14 +148,14 @@ def _tokens(text: str) -> list[_Token]:
 
 
 class _Parser:
-    """Recursive descent, bounded in depth and terms."""
+    """Recursive descent over tokens of which the last is the end; bounded in depth and terms."""
 
-    def __init__(self, tokens: list[_Token], end: int) -> None:
-        self.tokens, self.end, self.place, self.terms = tokens, end, 0, 0
+    def __init__(self, tokens: list[_Token]) -> None:
+        self.tokens, self.place, self.terms = tokens, 0, 0
 
     def parse(self) -> Filter:
         tree = self._or(0)
-        if self.place < len(self.tokens):
+        if self._peek().kind != "end":
             raise self._wrong("AND, OR or the end")
         return tree
 
@@ -156,19 +173,17 @@ class _Parser:
 
     def _not(self, depth: int) -> Filter:
         if depth > MAX_FILTER_DEPTH:
-            raise LimitError(f"the filter is nested deeper than {MAX_FILTER_DEPTH} levels")
+            raise LimitError(f"the filter is nested deeper than {MAX_FILTER_DEPTH} levels of parentheses and NOT")
         if self._take_word("not"):
             return Not(self._not(depth + 1))
         if self._take("punctuation", "("):
             tree = self._or(depth + 1)
-            self._expect("punctuation", ")")
+            self._expect(")")
             return tree
         return self._condition()
 
     def _condition(self) -> Filter:
-        self.terms += 1
-        if self.terms > MAX_FILTER_TERMS:
-            raise LimitError(f"the filter has more than {MAX_FILTER_TERMS} conditions")
+        self._count()
         field = self._field()
         if self._take_word("exists"):
             return Exists(field)
@@ -189,103 +204,146 @@ class _Parser:
         operator = self._take("operator")
         if operator is None:
             return Compare(field, "=", True)
-        return Compare(field, cast(ComparisonOperator, "=" if operator.text == "==" else operator.text), self._value())
+        return self._comparison(field, cast(ComparisonOperator, "=" if operator.text == "==" else operator.text))
+
+    def _comparison(self, field: str, operator: ComparisonOperator) -> Filter:
+        token = self._peek()
+        value = self._value()
+        if operator in _ORDERINGS and not has_order(value):
+            raise _expected(f"a number or a date (2024-12-31, 2024-12-31T23:59:59Z) after {operator}", token)
+        return Compare(field, operator, value)
 
     def _field(self) -> str:
-        token = self._next()
-        if token is None or token.kind not in ("word", "string") or self._is_keyword(token):
-            raise self._wrong("a field name", back=token is not None)
+        token = self._peek()
+        if token.kind not in ("word", "string") or _is_keyword(token):
+            raise self._wrong("a field name")
+        self.place += 1
         return token.text if token.kind == "word" else _unquoted(token.text)
 
     def _values(self) -> tuple[Scalar, ...]:
-        self._expect("punctuation", "[")
+        self._expect("[")
         values = [self._value()]
         while self._take("punctuation", ","):
+            self._count()
             values.append(self._value())
-        self._expect("punctuation", "]")
-        self.terms += len(values) - 1
+        self._expect("]")
         return tuple(values)
 
     def _text(self) -> str:
-        value = self._next()
-        if value is None or value.kind not in ("word", "string"):
-            raise self._wrong("a text", back=value is not None)
-        return _unquoted(value.text) if value.kind == "string" else value.text
+        token = self._peek()
+        if token.kind not in ("word", "string") or _is_keyword(token):
+            raise self._wrong("a text")
+        self.place += 1
+        return _unquoted(token.text) if token.kind == "string" else token.text
 
     def _value(self) -> Scalar:
-        token = self._next()
-        if token is None or token.kind not in ("word", "string") or self._is_keyword(token):
-            raise self._wrong("a value", back=token is not None)
+        token = self._peek()
+        if token.kind not in ("word", "string") or _is_keyword(token):
+            raise self._wrong("a value")
+        self.place += 1
         if token.kind == "string":
             return _unquoted(token.text)
         if token.text.lower() in ("true", "false"):
             return token.text.lower() == "true"
+        if _INTEGER.fullmatch(token.text):
+            return int(token.text)
         if _NUMBER.fullmatch(token.text):
-            return int(token.text) if re.fullmatch(r"[+-]?\d{1,18}", token.text) else float(token.text)
+            number = float(token.text)
+            if abs(number) == float("inf"):
+                raise _expected("a number below 1.8e308", token)
+            return number
         return token.text
 
-    def _is_keyword(self, token: _Token) -> bool:
-        return token.kind == "word" and token.text.lower() in _KEYWORDS
+    def _count(self) -> None:
+        self.terms += 1
+        if self.terms > MAX_FILTER_TERMS:
+            raise LimitError(f"the filter has more than {MAX_FILTER_TERMS} conditions and values")
 
-    def _next(self) -> _Token | None:
-        if self.place >= len(self.tokens):
-            return None
-        self.place += 1
-        return self.tokens[self.place - 1]
+    def _peek(self) -> _Token:
+        return self.tokens[self.place]
 
     def _take(self, kind: str, text: str | None = None) -> _Token | None:
-        if self.place < len(self.tokens):
-            token = self.tokens[self.place]
-            if token.kind == kind and text in (None, token.text):
-                self.place += 1
-                return token
-        return None
+        token = self._peek()
+        if token.kind != kind or text not in (None, token.text):
+            return None
+        self.place += 1
+        return token
 
     def _take_word(self, word: str) -> bool:
-        if self.place < len(self.tokens):
-            token = self.tokens[self.place]
-            if token.kind == "word" and token.text.lower() == word:
-                self.place += 1
-                return True
-        return False
+        token = self._peek()
+        taken = token.kind == "word" and token.text.lower() == word
+        self.place += taken
+        return taken
 
-    def _expect(self, kind: str, text: str) -> None:
-        if self._take(kind, text) is None:
-            raise self._wrong(f"`{text}`")
+    def _expect(self, sign: str) -> None:
+        if self._take("punctuation", sign) is None:
+            raise self._wrong(f"`{sign}`")
 
-    def _wrong(self, expected: str, *, back: bool = False) -> QueryError:
-        place = self.place - 1 if back else self.place
-        if place >= len(self.tokens):
-            return QueryError(f"filter: {expected} is expected at the end (character {self.end + 1})")
-        token = self.tokens[place]
-        return QueryError(f"filter: {expected} is expected at character {token.position + 1}, not {token.text[:30]!r}")
+    def _wrong(self, expected: str) -> QueryError:
+        return _expected(expected, self._peek())
+
+
+def _expected(expected: str, token: _Token) -> QueryError:
+    place = f"character {token.position + 1}"
+    if token.kind == "end":
+        return QueryError(f"filter: {expected} is expected at the end ({place})")
+    return QueryError(f"filter: {expected} is expected at {place}, not {token.text[:30]!r}")
+
+
+def _is_keyword(token: _Token) -> bool:
+    return token.kind == "word" and token.text.lower() in _KEYWORDS
 
 
 def _unquoted(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL)
 
 
+def instant_of(text: str) -> int | None:
+    """Return the instant a date or datetime in ISO 8601 names, in microseconds since 1970; None if it names none.
+
+    `2024-12`, `2024-12-31` and `2024-12-31T23:59[:59[.999999]]` with `Z`, `+01:00` or nothing, which means UTC; a date
+    means its first instant. A year alone is no date.
+    """
+    found = _DATE.fullmatch(text)
+    if found is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.upper() if found[2] else f"{text}-01")
+    except ValueError:  # 2024-02-30
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def has_order(value: Scalar) -> bool:
+    """Say whether `>` and `<` mean anything for this value: for numbers and dates."""
+    return instant_of(value) is not None if isinstance(value, str) else not isinstance(value, bool)
+
+
 def equal(left: Scalar, right: Scalar) -> bool:
-    """Say whether two values are the same: 2 equals 2.0, but neither "2" nor true is 2 or 1."""
+    """Say whether two values are the same: 2 equals 2.0, but neither "2" nor true is 2 or 1. Dates compare as text."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     return isinstance(left, str) == isinstance(right, str) and left == right
 
 
+_ORDERINGS: dict[str, Any] = {">": operators.gt, ">=": operators.ge, "<": operators.lt, "<=": operators.le}
+
+
 def _ordered(left: Scalar, operator: ComparisonOperator, right: Scalar) -> bool:
-    """Compare numbers with numbers and strings with strings (by code point, so ISO dates sort); else never."""
+    """Compare numbers with numbers and dates with dates; else never."""
     if isinstance(left, bool) or isinstance(right, bool) or isinstance(left, str) != isinstance(right, str):
         return False
+    if isinstance(left, str) and isinstance(right, str):
+        first, second = instant_of(left), instant_of(right)
+        return first is not None and second is not None and bool(_ORDERINGS[operator](first, second))
     return bool(_ORDERINGS[operator](left, right))
-
-
-_ORDERINGS: dict[str, Any] = {">": operators.gt, ">=": operators.ge, "<": operators.lt, "<=": operators.le}
 
 
 def matches(tree: Filter, metadata: Metadata) -> bool:
     """Say whether a document with this metadata passes: the plain meaning the engines are tested against.
 
-    An absent field equals nothing, so it passes `!=` and `NOT`.
+    An absent field equals nothing and holds nothing, so it passes `!=`, NOT IN, and NOT of a comparison.
     """
     match tree:
         case And(parts):
@@ -314,3 +372,14 @@ def values_of(metadata: Metadata, field: str) -> tuple[Scalar, ...]:
     """Return a field's values: none, one, or several."""
     held = metadata.get(field, ())
     return held if isinstance(held, tuple) else (held,)
+
+
+def fields_of(tree: Filter) -> frozenset[str]:
+    """Return the names of all fields that a filter asks about."""
+    match tree:
+        case And(parts) | Or(parts):
+            return frozenset().union(*(fields_of(part) for part in parts))
+        case Not(part):
+            return fields_of(part)
+        case _:
+            return frozenset({tree.field})

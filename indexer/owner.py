@@ -60,7 +60,9 @@ class Owner:
             who = f"the searchd daemon at {daemon.url} (process {daemon.pid})" if daemon else "another process"
             raise Busy(f"data folder {path} is in use by {who}; stop it first, or set SEARCHD_DATA_DIR") from None
         except OSError as error:
-            raise ConfigError(f"data_dir {path} cannot be used: {error.strerror}; it needs a writable folder") from error
+            raise ConfigError(
+                f"data_dir {path} cannot be used: {error.strerror}; it needs a writable folder"
+            ) from error
         return cls(path, lock)
 
     def announce(self, url: str) -> None:

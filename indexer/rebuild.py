@@ -11,8 +11,8 @@ import uuid
 
 import msgspec
 
-from indexer.crash import crash_point
 from indexer.compare import compare_generation
+from indexer.crash import crash_point
 from indexer.engine import GRACE_S, Engine
 from indexer.errors import NotFound
 from indexer.settings import Settings
@@ -61,7 +61,9 @@ def finish_ready(engine: Engine) -> None:
         wrong = compare_generation(engine, indexes)
         now = engine.clock()
         if wrong:
-            log.warning("generation %s differs from SQL in %d documents; doing them again", generation.generation_id, len(wrong))
+            log.warning(
+                "generation %s differs from SQL in %d documents; doing them again", generation.generation_id, len(wrong)
+            )
             with engine.database.session() as session:
                 task_id = str(uuid.uuid4())
                 tasks.create(session, task_id, generation.collection, "rebuild", now)

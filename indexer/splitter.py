@@ -166,5 +166,3 @@ def borders(text: str, start: int, end: int, border: re.Pattern[str]) -> list[tu
     """Return the spans between borders within text[start:end], in order, covering all of it."""
     cuts = [start, *(found.end() for found in border.finditer(text, start, end)), end]
     return [(a, b) for a, b in pairwise(sorted(set(cuts))) if b > a]
-
-

@@ -220,9 +220,7 @@ class Worker:
             again = self.engine.clock() + backoff_s(job.attempts) if job.attempts < MAX_ATTEMPTS else None
             code = error.code if isinstance(error, SearchdError) else "internal"
             with self.engine.database.session() as session:
-                jobs.fail(
-                    session, job.job_id, code, f"{type(error).__name__}: {error}", self.engine.clock(), again
-                )
+                jobs.fail(session, job.job_id, code, f"{type(error).__name__}: {error}", self.engine.clock(), again)
 
     def _index_batch(self, claimed: Sequence[Job]) -> None:
         self.engine.ensure_live()

@@ -154,8 +154,10 @@ def place(candidate: Candidate) -> str:
 
 def moved(candidates: Sequence[Candidate], before: str | None, after: str) -> str:
     """Say where the passage that a stage put first came from, and how many changed their place."""
+    if before is None:
+        return ""
     both = [(c.ranks[before], c.ranks[after]) for c in candidates if before in c.ranks and after in c.ranks]
-    if before is None or not both:
+    if not both:
         return ""
     origin = next((old for old, new in both if new == 1), None)
     changed = sum(old != new for old, new in both)

@@ -18,7 +18,15 @@ MAX_RATIO: Final = 100
 RATIO_FROM_BYTES: Final = 1_000_000
 """Small members may compress better than MAX_RATIO; only larger ones are suspect."""
 _STEP_BYTES: Final = 1 << 16
-_NESTED: Final = (b"PK\x03\x04", b"PK\x05\x06", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x1f\x8b\x08", b"\xfd7zXZ\x00", b"BZh")
+_NESTED: Final = (
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"7z\xbc\xaf\x27\x1c",
+    b"Rar!\x1a\x07",
+    b"\x1f\x8b\x08",
+    b"\xfd7zXZ\x00",
+    b"BZh",
+)
 _NESTED_NAMES: Final = (".zip", ".docx", ".pptx", ".xlsx", ".jar", ".7z", ".rar", ".gz", ".xz", ".bz2", ".tar")
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENTITIES: Final = (b"<!DOCTYPE", b"<!ENTITY", "<!DOCTYPE".encode("utf-16-le"), "<!DOCTYPE".encode("utf-16-be"))
@@ -60,7 +68,9 @@ def _inflate(archive: zipfile.ZipFile, member: zipfile.ZipInfo, allowed: int) ->
             if size > allowed:
                 raise failure("unpacks_too_large", f"unpacks to more than {MAX_UNPACKED_BYTES // 1_000_000} MB")
             if size > RATIO_FROM_BYTES and size > MAX_RATIO * max(1, member.compress_size):
-                raise failure("unpacks_too_large", f"member {member.filename!r} unpacks to over {MAX_RATIO} times its size")
+                raise failure(
+                    "unpacks_too_large", f"member {member.filename!r} unpacks to over {MAX_RATIO} times its size"
+                )
     return size
 
 

@@ -6,8 +6,8 @@ import csv
 import io
 from dataclasses import replace
 
-from indexer.formats.encoding import decode
 from indexer.formats.builder import TextBuilder
+from indexer.formats.encoding import decode
 from indexer.formats.failures import MAX_DOCUMENTS, failure
 from indexer.types import ParsedText
 
@@ -64,6 +64,12 @@ def parse_row(name: str, header: list[str], row: list[str], number: int) -> Pars
 def number_or_text(value: str) -> str | int | float:
     """Return a column's value as a filter would compare it."""
     try:
-        return int(value) if value.lstrip("-").isdecimal() and len(value) < 16 and not value.startswith("0") else float(value) if value.replace(".", "", 1).lstrip("-").isdecimal() and "." in value else value
+        return (
+            int(value)
+            if value.lstrip("-").isdecimal() and len(value) < 16 and not value.startswith("0")
+            else float(value)
+            if value.replace(".", "", 1).lstrip("-").isdecimal() and "." in value
+            else value
+        )
     except ValueError:
         return value

@@ -32,7 +32,10 @@ def parse(name: str, content: bytes) -> list[ParsedText]:
         except (InputError, ParseFailure) as error:
             raise failure("malformed", f"line {number}: {error}") from error
         if document.document_id in seen:
-            raise failure("malformed", f"line {number}: id {document.document_id!r} stands in line {seen[document.document_id]} too")
+            raise failure(
+                "malformed",
+                f"line {number}: id {document.document_id!r} stands in line {seen[document.document_id]} too",
+            )
         if document.document_id is not None:
             seen[document.document_id] = number
         found.append(document)
@@ -105,6 +108,10 @@ def principals(value: Any) -> tuple[str, ...] | None:
     """Return an access list. Raises: InputError: a wrong one must never make a document public."""
     if value is None:
         return None
-    if not isinstance(value, list) or not value or not all(isinstance(one, str) and 0 < len(one) <= 128 for one in value):
+    if (
+        not isinstance(value, list)
+        or not value
+        or not all(isinstance(one, str) and 0 < len(one) <= 128 for one in value)
+    ):
         raise InputError("access must be a list of 1 or more principals (strings of at most 128 characters)")
     return tuple(value)

@@ -24,9 +24,15 @@ _CHROME: Final = re.compile(
     r"comments?-?form|mw-editsection|noprint|catlinks|printfooter)$",
     re.IGNORECASE,
 )
-_TOC: Final = re.compile(r"^(?:toc|table-?of-?contents|contents|toctree-wrapper|localtoc|page-?toc|bd-toc)$", re.IGNORECASE)
-_ADMONITION: Final = re.compile(r"^(?:note|tip|warning|caution|important|danger|hint|attention|admonition|sidebar)$", re.I)
-CHECKED: Final = frozenset("div section ul ol dl table p span header h1 h2 h3 h4 h5 h6 a figure li article center".split())
+_TOC: Final = re.compile(
+    r"^(?:toc|table-?of-?contents|contents|toctree-wrapper|localtoc|page-?toc|bd-toc)$", re.IGNORECASE
+)
+_ADMONITION: Final = re.compile(
+    r"^(?:note|tip|warning|caution|important|danger|hint|attention|admonition|sidebar)$", re.I
+)
+CHECKED: Final = frozenset(
+    "div section ul ol dl table p span header h1 h2 h3 h4 h5 h6 a figure li article center".split()
+)
 
 
 def is_chrome(attributes: Mapping[str, str | None], *, drop_toc: bool) -> bool:

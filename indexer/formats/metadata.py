@@ -54,10 +54,14 @@ def _scalar(name: str, value: Any) -> Scalar:
         return value
     if isinstance(value, str):
         if len(value) > MAX_VALUE_CHARS:
-            raise LimitError(f"metadata field {name!r} has {len(value):,} characters; at most {MAX_VALUE_CHARS:,} are taken")
+            raise LimitError(
+                f"metadata field {name!r} has {len(value):,} characters; at most {MAX_VALUE_CHARS:,} are taken"
+            )
         return value
     if isinstance(value, int) and abs(value) <= LARGEST_INTEGER:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
-    raise InputError(f"metadata field {name!r}: strings, finite numbers up to 2^53, true, false and lists of them are taken")
+    raise InputError(
+        f"metadata field {name!r}: strings, finite numbers up to 2^53, true, false and lists of them are taken"
+    )

@@ -75,7 +75,13 @@ def by_pypdf(name: str, content: bytes) -> ParsedText:
 
 def add_page(builder: TextBuilder, text: str) -> None:
     """Add a page's text; blank lines part paragraphs, words cut at a line's end are joined."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufffe\n", "").replace("\ufffe", "").replace("\u00ad\n", "")
+    text = (
+        text.replace("\r\n", "\n")
+        .replace("\r", "\n")
+        .replace("\ufffe\n", "")
+        .replace("\ufffe", "")
+        .replace("\u00ad\n", "")
+    )
     for paragraph in text.split("\n\n"):
         builder.paragraph(paragraph)
 

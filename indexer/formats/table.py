@@ -30,7 +30,9 @@ class Format:
 FORMATS: dict[str, Format] = {
     one.name: one
     for one in (
-        Format("text", (".txt", ".text", ".log", ".conf", ".cfg", ".ini", ".toml", ".yaml", ".yml", "readme", "license")),
+        Format(
+            "text", (".txt", ".text", ".log", ".conf", ".cfg", ".ini", ".toml", ".yaml", ".yml", "readme", "license")
+        ),
         Format("markdown", (".md", ".markdown", ".mdown")),
         Format("rst", (".rst", ".rest")),
         Format("html", (".html", ".htm", ".xhtml")),
@@ -57,5 +59,7 @@ def format_of(name: str, content: bytes) -> str:
             if one.is_text and is_binary(content):
                 raise failure("not_text", f"named as {one.name}, but the content is binary")
             return one.name
-    known = ", ".join(extension for one in FORMATS.values() for extension in one.extensions if extension.startswith("."))
+    known = ", ".join(
+        extension for one in FORMATS.values() for extension in one.extensions if extension.startswith(".")
+    )
     raise failure("unknown_type", f"of no known format; known are {known}")

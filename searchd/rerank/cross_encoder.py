@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from indexer.device import Device, Priority
 from indexer.embedder import house_folder, sha256_of
@@ -92,7 +91,8 @@ def _load(name: str, settings: Settings, device: Device) -> CrossEncoderReranker
     device.prepare()
     if name in house.HOUSE_MODELS:
         tokenizer = AutoTokenizer.from_pretrained(house_folder(), local_files_only=True)
-        model = house.load(name, device.dtype).to(device.name)
+        model: Any = house.load(name, device.dtype)
+        model.to(device.name)
         return CrossEncoderReranker(model, tokenizer, device, house.HOUSE_MODELS[name])
     options = {
         "trust_remote_code": name in settings.trust_remote_code,
@@ -110,6 +110,3 @@ def _fingerprint(name: str, model: Any) -> str:
     if folder.is_dir():
         return hashlib.sha256("".join(sha256_of(f) for f in sorted(folder.rglob("*.safetensors"))).encode()).hexdigest()
     return hashlib.sha256(f"{name}@{getattr(model.config, '_commit_hash', None)}".encode()).hexdigest()
-
-
-__all__ = ["CrossEncoderReranker", "Tokenizer", "load_cross_encoder"]

@@ -50,12 +50,14 @@ def load(name: str, dtype: torch.dtype) -> BertForSequenceClassification:
     from transformers import BertConfig, BertForSequenceClassification
 
     config = BertConfig.from_pretrained(house_folder(), num_labels=1)
-    model = BertForSequenceClassification(config).to(dtype)
+    model = BertForSequenceClassification(config)
     missing, unexpected = model.load_state_dict(state_dict(name), strict=False)
     absent = [tensor for tensor in missing if not tensor.endswith("position_ids")]
     if absent or unexpected:
         raise ConfigError(f"packaged model {name!r} does not fit: missing {absent}, unexpected {unexpected}")
-    return model.eval()
+    model.to(dtype=dtype)  # type: ignore[call-arg]  # transformers' wrapper hides torch's own signature
+    model.eval()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    return model
 
 
 def export(name: str, folder: Path) -> None:

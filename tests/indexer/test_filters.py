@@ -43,7 +43,14 @@ def test_an_expression_parses_to_its_tree(text: str, tree: Filter) -> None:
 
 @pytest.mark.parametrize(
     ("text", "place"),
-    [("", "end"), ("a =", "end"), ("a = 1 b", "character 7"), ("(a = 1", "end"), ("a IN 3", "character 6"), ('a = "x', "character 5")],
+    [
+        ("", "end"),
+        ("a =", "end"),
+        ("a = 1 b", "character 7"),
+        ("(a = 1", "end"),
+        ("a IN 3", "character 6"),
+        ('a = "x', "character 5"),
+    ],
 )
 def test_an_error_points_at_its_place(text: str, place: str) -> None:
     with pytest.raises(QueryError, match=place):
