@@ -103,7 +103,9 @@ def running(services: Services) -> Iterator[str]:
 @contextmanager
 def opened(data_dir: Path) -> Iterator[Services]:
     """Open the product on a fresh data folder holding the shelf, with time enough for every stage on a slow machine."""
-    stages = [{"name": name, "max_length": 64, "budget_ms": 20_000} for name in ("small", "large")]
+    stages = [
+        {"name": name, "max_length": 64, "depth": 8, "keep": 8, "budget_ms": 20_000} for name in ("small", "large")
+    ]
     overrides = {"data_dir": str(data_dir), "timeout_ms": 30_000, "profiles": {"default": {"stages": stages}}}
     settings = load_settings(Settings, environ={}, overrides=overrides)
     services = build_services(settings)
