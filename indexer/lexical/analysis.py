@@ -89,9 +89,16 @@ class Word(NamedTuple):
 
     @property
     def is_identifier(self) -> bool:
-        """Whether its signs are none that prose uses between letters (`real-time`, `don't`, `and/or`)."""
+        """Whether it is more than prose joins (`real-time`, `don't`, `UTF-8`): other signs, or several with digits."""
         signs = [piece.text for piece in self.pieces if not piece.is_part]
-        return not self.pieces[0].is_part or any(not _SOFT.issuperset(text) for text in signs)
+        if not self.pieces[0].is_part or any(not _SOFT.issuperset(text) for text in signs):
+            return True
+        return len(signs) > 1 and self.has_digits
+
+    @property
+    def has_digits(self) -> bool:
+        """Whether a digit is among its parts."""
+        return any(c.isdigit() for piece in self.pieces if piece.is_part for c in piece.text)
 
 
 def words_of(text: str) -> Iterator[Word]:

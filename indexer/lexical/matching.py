@@ -89,7 +89,7 @@ class Matcher:
         elif len(exact) == 1:
             yield from self._phrase(exact, fields, EXACT_BOOST)
         elif word.is_joined and len(self._stems(word)) > 1:
-            yield from self._phrase(exact, fields, JOINED_BOOST)
+            yield from self._phrase(exact, fields, 1.0 if word.has_digits else JOINED_BOOST)
 
     def _stems(self, word: Word) -> list[Token]:
         """Return a word's stems, without the `s` of `perl's`."""
@@ -126,9 +126,10 @@ class Matcher:
         single += [w for c in query.clauses if c.title_only and not (c.phrase or c.forbidden) for w in words_of(c.text)]
         for word in (*self._plain_words(query), *single):
             written = "".join(piece.text for piece in word.pieces)
-            whole = _places(exact, self.analyzer.exact([word]), written) if word.is_identifier else []
+            terms = self.analyzer.exact([word])
+            whole = _places(exact, terms, written) if word.is_identifier or len(terms) == 1 else []
             found.extend(whole)
-            if not whole:
+            if not (whole and word.is_identifier):
                 stems.update((token.term, written) for token in self._stems(word) if token.term not in stems)
         found.extend((token.start, token.end, stems[token.term]) for token in stemmed if token.term in stems)
         return _apart(found)
