@@ -18,33 +18,27 @@ from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
 from indexer import ingest
-from indexer.errors import InputError, NotFound, TransientError
-from indexer.filters import parse_filter
+from indexer.errors import InputError, NotFound
 from indexer.scope import Scope
 from indexer.status import status_of
 from indexer.store import documents, passages
 from indexer.types import Document
 from searchd.api.bodies import read_body
 from searchd.api.principals import Caller, principal_of, require_write
-from searchd.api.running import run_search
-from searchd.api.schemas import RerankOptions, SearchRequest
-from searchd.api.search import query_from_request
 from searchd.api.status import check_parts
 from searchd.services import Services
-from searchd.settings import Profile, Settings
-from searchd.types import SearchResponse
+from searchd.settings import Profile
 from web import overview
 from web.answer import answer_of
+from web.asking import Outcome, attempt, fusion_of
 from web.choices import Choice, mode_choices, stage_choices
 from web.contexts import CollectionView, DocumentPage, FieldErrors, SearchPage, StatusPage
-from web.explain import Fusion
 from web.links import document_path, link_of
 from web.reading import reading_of, shown_metadata
 from web.render import STATIC, respond
-from web.state import HITS_PER_PAGE, SearchState
+from web.state import SearchState
 
 AnyRequest = Request[Any, Any, Any]
-RETRY_S = 2
 MAX_FORM_BYTES = 16_000
 
 
@@ -55,11 +49,11 @@ async def search_page(request: AnyRequest, services: NamedDependency[Services]) 
     state, errors = _read(_pairs(request))
     shelf = await anyio.to_thread.run_sync(partial(_look, services, caller, state))
     state = shelf.state
-    outcome = _Outcome(None, errors, 422 if errors else 200)
+    outcome = Outcome(None, errors, 422 if errors else 200)
     if shelf.chosen is None:
-        outcome = _Outcome(None, FieldErrors(other=f"There is no collection {state.collection!r}."), 404)
+        outcome = Outcome(None, FieldErrors(other=f"There is no collection {state.collection!r}."), 404)
     elif state.q and not errors:
-        outcome = await _attempt(request, services, Scope.of(state.collection, caller.principals), state)
+        outcome = await attempt(request, services, Scope.of(state.collection, caller.principals), state)
     profile = services.settings.profile(state.profile) or Profile()
     page = SearchPage(
         section="search",
@@ -71,7 +65,7 @@ async def search_page(request: AnyRequest, services: NamedDependency[Services]) 
         chosen=shelf.chosen,
         examples=shelf.examples,
         errors=outcome.errors,
-        answer=answer_of(outcome.response, state, _fusion(profile)) if outcome.response else None,
+        answer=answer_of(outcome.response, state, fusion_of(profile)) if outcome.response else None,
     )
     return respond(page, status=outcome.status, headers=outcome.headers)
 
@@ -102,58 +96,6 @@ def _read(pairs: list[tuple[str, str]]) -> tuple[SearchState, FieldErrors]:
     except InputError as error:
         typed = [(name, value) for name, value in pairs if name in ("q", "collection", "filter")]
         return SearchState.read(typed), FieldErrors(other=str(error))
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What came of a search: an answer, or what is wrong and where."""
-
-    response: SearchResponse | None
-    errors: FieldErrors
-    status: int
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers that the API would send with it."""
-        if self.status == 503:
-            return {"Retry-After": str(RETRY_S)}
-        degraded = self.response.degraded if self.response else ()
-        return {"X-Search-Degraded": ", ".join(degraded)} if degraded else {}
-
-
-async def _attempt(request: AnyRequest, services: Services, scope: Scope, state: SearchState) -> _Outcome:
-    """Search; what the asker can mend is told at the field where it is."""
-    try:
-        if state.filter:
-            parse_filter(state.filter)
-    except InputError as error:
-        return _Outcome(None, FieldErrors(filter=str(error)), 422)
-    try:
-        query, _ = query_from_request(_request_of(services.settings, state), services.settings)
-        return _Outcome(await run_search(request, services, query, scope), FieldErrors(), 200)
-    except NotFound as error:
-        return _Outcome(None, FieldErrors(other=str(error)), 404)
-    except InputError as error:
-        return _Outcome(None, FieldErrors(q=str(error)), 422)
-    except TransientError as error:
-        return _Outcome(None, FieldErrors(other=f"Search is not available at the moment: {error}"), 503)
-
-
-def _request_of(settings: Settings, state: SearchState) -> SearchRequest:
-    """Return what the API would be asked; explanations always come along, so that they unfold without asking again."""
-    profile = settings.profile(state.profile)
-    stages = [stage.name for stage in profile.stages if state.runs(stage.name, stage.enabled)] if profile else []
-    return SearchRequest(
-        q=state.q,
-        collection=state.collection,
-        limit=HITS_PER_PAGE,
-        offset=state.offset,
-        filter=state.filter or None,
-        mode=state.mode,
-        profile=state.profile,
-        rerank=RerankOptions(enabled=state.rerank, stages=tuple(stages) if state.off or state.on else None),
-        explain=True,
-    )
 
 
 @get("/documents/{collection:str}/{document_id:path}", include_in_schema=False)
@@ -256,10 +198,6 @@ def _tail(request: AnyRequest, slashes: int) -> str:
     """Return what follows the given number of slashes in the path as sent: routing would merge the id's own slashes."""
     raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     return unquote(raw.split(b"?")[0].decode("latin-1").split("/", slashes)[-1])
-
-
-def _fusion(profile: Profile) -> Fusion:
-    return Fusion(profile.rrf_k, profile.weights, {stage.name: stage.blend for stage in profile.stages})
 
 
 HANDLERS = [

@@ -172,17 +172,22 @@ def pages(text: str) -> list[Page]:
             state.url(),
         ),
         ErrorPage("error", SearchState(), 404, text, text, text),
-        StatusPage(
-            "status",
-            SearchState(),
-            Progress(1, 1, 1, 1, 1, 2),
-            (Failure(text, text, text, text, text, text),),
-            (CollectionStatus(text, "en", 1, 1, 1, text, 1),),
-            ((text, text),),
-            (Health(text, False, text),),
-            True,
-            text,
-            1.0,
-            2.0,
-        ),
+        status_page(text),
     ]
+
+
+def status_page(text: str) -> StatusPage:
+    """Return the status page with `text` wherever text from outside can be."""
+    return StatusPage(
+        "status",
+        SearchState(),
+        Progress(1, 1, 1, 1, 1, 2),
+        (Failure(text, text, text, text, text, text),),
+        (CollectionStatus(text, "en", 1, 1, 1, text, 1),),
+        ((text, text),),
+        (Health(text, False, text),),
+        True,
+        text,
+        1.0,
+        2.0,
+    )

@@ -178,7 +178,7 @@ def test_the_front_page_says_what_is_indexed_and_gives_examples(visit: Visit, ad
 
 def test_the_page_fits_a_phone_and_is_dark_where_asked(visit: Visit, address: str) -> None:
     page, _ = visit(address, viewport={"width": 360, "height": 740}, color_scheme="dark")
-    for path in ("/", "/?q=command+line&explain=1", "/?q=planted", "/status", "/documents/default/none"):
+    for path in ("/", "/?q=command+line&explain=1", "/?q=planted", "/status", "/docs", "/documents/default/none"):
         page.goto(address + path)
         page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
