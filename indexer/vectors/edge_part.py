@@ -95,7 +95,7 @@ class Part:
         with edge_errors(f"vector index {root}"):
             shard = edge.EdgeShard.create(str(path), shard_config(dimension))
             for field in KEYWORDS:
-                create_index(shard, field, edge.KeywordIndexParams(prefix=field == TERMS, enable_hnsw=False))
+                create_index(shard, field, keyword_index(prefix=field == TERMS))
         sync_tree(root / folder)
         return cls(root, PartEntry(folder), shard)
 
@@ -238,6 +238,11 @@ def shard_config(dimension: int) -> edge.EdgeConfig:
         max_search_threads=1,
         wal_enabled=True,
     )
+
+
+def keyword_index(*, prefix: bool) -> edge.KeywordIndexParams:
+    """Return the parameters of a keyword index; filters that match few points are answered by a scan, not the graph."""
+    return edge.KeywordIndexParams(prefix=prefix, enable_hnsw=False)
 
 
 def create_index(shard: edge.EdgeShard, field: str, kind: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from indexer.filters import And, Compare, Contains, Exists, Filter, In, Not, Or, StartsWith, matches
+from indexer.filters import And, Compare, Contains, Exists, Filter, In, Not, Or, StartsWith, instant_of, matches
 from indexer.scope import Scope
 from indexer.types import Scalar
 from indexer.vectors.payload import (
@@ -18,15 +18,16 @@ from indexer.vectors.payload import (
     DOCUMENT_ID,
     LONG_CHARS,
     TERMS,
+    date_key,
     equal_term,
     exists_term,
     metadata_of,
+    milliseconds,
     number_key,
-    order_keys,
-    order_pieces,
     prefix_terms,
     rounded,
-    rounded_term,
+    rounded_date_term,
+    rounded_number_term,
     string_key,
     string_term,
 )
@@ -154,29 +155,25 @@ def _starts_with(field: str, text: str) -> Bounds:
 
 
 def _range(field: str, operator: str, value: Scalar) -> Bounds:
-    if isinstance(value, bool) or value != value:
-        return _same(NOTHING)
+    """Compare numbers with numbers and dates with dates; what was rounded on either side may be level or not."""
     if isinstance(value, str):
-        return _string_range(field, up=operator in (">", ">="), text=value)
-    key, bound = number_key(field), rounded(value)
+        instant = instant_of(value)
+        if instant is None:
+            return _same(NOTHING)
+        bound, even = milliseconds(instant), milliseconds(instant) * 1000 == instant
+        key, uneven = date_key(field), AnyOf(TERMS, (rounded_date_term(field),))
+    elif isinstance(value, bool) or value != value:
+        return _same(NOTHING)
+    else:
+        bound, even = rounded(value), rounded(value) == value
+        key, uneven = number_key(field), AnyOf(TERMS, (rounded_number_term(field),))
     beyond = Between(key, gt=bound) if operator[0] == ">" else Between(key, lt=bound)
     level = Between(key, gte=bound, lte=bound)
-    maybe = AnyOf(TERMS, (rounded_term(field),))
-    if bound != value:
+    if not even:
         return Bounds(Some((beyond, level)), beyond)
     if operator.endswith("="):
-        return Bounds(Some((beyond, level)), Some((beyond, Every((level, Unless(maybe))))))
-    return Bounds(Some((beyond, Every((level, maybe)))), beyond)
-
-
-def _string_range(field: str, *, up: bool, text: str) -> Bounds:
-    """Compare twelve bytes natively; only `upper` may look at both arrays, which the values of a field share."""
-    first_key, second_key = order_keys(field)
-    first, second = order_pieces(text)
-    beyond = Between(first_key, gt=first) if up else Between(first_key, lt=first)
-    level = Between(first_key, gte=first, lte=first)
-    rest = Between(second_key, gte=second) if up else Between(second_key, lte=second)
-    return Bounds(Some((beyond, Every((level, rest)))), beyond)
+        return Bounds(Some((beyond, level)), Some((beyond, Every((level, Unless(uneven))))))
+    return Bounds(Some((beyond, Every((level, uneven)))), beyond)
 
 
 class Dialect(Protocol):

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from indexer.filters import instant_of
 from indexer.types import IndexedDocument, Metadata, Scalar
 
 DOCUMENT_ID, VERSION, ACCESS, TERMS, METADATA = "document_id", "version", "access", "terms", "metadata"
@@ -22,8 +23,6 @@ LONG_CHARS = 256
 
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 _LARGEST, _SMALLEST = 1e22, 1e-7
-_ORDER_BYTES = 6
-"""48 bits are 15 digits, and UTF-8 sorts like the code points that Python compares."""
 
 
 def payload_of(document: IndexedDocument) -> dict[str, Any]:
@@ -67,9 +66,9 @@ def string_key(field: str) -> str:
     return f"s_{encoded(field)}"
 
 
-def order_keys(field: str) -> tuple[str, str]:
-    """Return the payload keys of the first and second six bytes of the field's strings, as floats."""
-    return f"o_{encoded(field)}", f"q_{encoded(field)}"
+def date_key(field: str) -> str:
+    """Return the payload key of the field's dates, as milliseconds since 1970."""
+    return f"t_{encoded(field)}"
 
 
 def exists_term(field: str) -> str:
@@ -104,10 +103,9 @@ def prefix_terms(field: str, text: str) -> tuple[str, str]:
     return f"{name}=s{text[:LONG_CHARS]}", f"{name}=p{text[:LONG_CHARS]}"
 
 
-def order_pieces(text: str) -> tuple[float, float]:
-    """Return the first twelve UTF-8 bytes as two floats: a < b implies pieces(a) <= pieces(b)."""
-    raw = text[: 2 * _ORDER_BYTES].encode("utf-8", "surrogatepass")[: 2 * _ORDER_BYTES].ljust(2 * _ORDER_BYTES, b"\0")
-    return float(int.from_bytes(raw[:_ORDER_BYTES], "big")), float(int.from_bytes(raw[_ORDER_BYTES:], "big"))
+def milliseconds(instant: int) -> float:
+    """Return an instant in microseconds as whole milliseconds: a < b implies f(a) <= f(b)."""
+    return rounded(instant // 1000)
 
 
 def rounded(number: int | float) -> float:
@@ -120,9 +118,14 @@ def rounded(number: int | float) -> float:
     return float(f"{number:.14e}") if abs(number) >= _SMALLEST else 0.0
 
 
-def rounded_term(field: str) -> str:
+def rounded_number_term(field: str) -> str:
     """Return the keyword that says some number of the field is not what its range entry holds."""
-    return f"{encoded(field)}?r"
+    return f"{encoded(field)}?n"
+
+
+def rounded_date_term(field: str) -> str:
+    """Return the keyword that says some date of the field is not what its range entry holds."""
+    return f"{encoded(field)}?t"
 
 
 def _terms_of(field: str, value: Scalar) -> Iterator[str]:
@@ -133,16 +136,18 @@ def _terms_of(field: str, value: Scalar) -> Iterator[str]:
         yield string_term(field)
         if len(value) > LONG_CHARS:
             yield prefix_terms(field, value)[1]
+        instant = instant_of(value)
+        if instant is not None and milliseconds(instant) * 1000 != instant:
+            yield rounded_date_term(field)
     elif not isinstance(value, bool) and rounded(value) != value:
-        yield rounded_term(field)
+        yield rounded_number_term(field)
 
 
 def _sortable(field: str, value: Scalar) -> Iterator[tuple[str, float | str]]:
     if isinstance(value, str):
-        first, second = order_keys(field)
-        pieces = order_pieces(value)
         yield string_key(field), value
-        yield first, pieces[0]
-        yield second, pieces[1]
+        instant = instant_of(value)
+        if instant is not None:
+            yield date_key(field), milliseconds(instant)
     elif not isinstance(value, bool) and value == value:
         yield number_key(field), rounded(value)

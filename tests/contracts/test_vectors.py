@@ -162,8 +162,12 @@ class TestVectorIndex:
 
     def test_filters_are_applied_before_the_cut(self, index: VectorIndex) -> None:
         near = unit_vectors(1, 7)
-        index.replace([document(n, vectors=near, metadata={"lang": "en", "n": n}) for n in range(30)])
-        index.replace([document(50, metadata={"lang": "de", "n": 50, "tags": ("a", "beta")})])
+        index.replace(
+            [document(n, vectors=near, metadata={"lang": "en", "n": n, "date": "2024-03-01"}) for n in range(30)]
+        )
+        index.replace(
+            [document(50, metadata={"lang": "de", "n": 50, "tags": ("a", "beta"), "date": "2023-12-31T23:59:59"})]
+        )
         for tree in (
             Compare("lang", "=", "de"),
             Compare("lang", "!=", "en"),
@@ -172,7 +176,7 @@ class TestVectorIndex:
             Exists("tags"),
             Contains("tags", "et"),
             StartsWith("tags", "be"),
-            Compare("lang", "<", "en"),
+            Compare("date", "<", "2024-01"),
             Not(Compare("lang", "=", "en")),
             And((Or((Compare("n", "<", 0), Exists("tags"))), Not(Exists("absent")))),
         ):

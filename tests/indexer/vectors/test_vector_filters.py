@@ -25,13 +25,20 @@ FIELDS = ("lang", "n", "date", "a.b", 'odd "ü" name', "flag")
 LONG = "lorem ipsum " * 40
 VALUES: tuple[Scalar, ...] = (
     *("", "e", "en", "en-US", "de", "x=y", "ß", "日本", "nul\0l", "?s", "n2", "btrue", "2", "true"),
-    *("2024-03-01", "2024-03-01T10:00:00Z", "2024-03-01T10:00:05Z", "2024-11-30", "1999"),
+    *("2024-03-01", "2024-03-01T10:00:00Z", "2024-03-01T10:00:05Z", "2024-11-30", "1999", "2024-03", "2024-02-30"),
+    *(
+        "2024-03-01T12:00:05+02:00",
+        "2024-03-01T10:00:05.000001Z",
+        "2024-03-01T10:00:05.000999",
+        "0001-01-01",
+        "9999-12-31",
+    ),
     *(LONG, LONG + "a", LONG + "b", "\U0010ffff", "\uffff"),
     *(0, -0.0, 1, 2, 2.0, 2.5, -1, True, False, 1e300, -1e-300),
     *(2**53, 2**53 + 1, float(2**53), 2**60, 2**60 + 1, -(2**60) - 1, 2**70, 10**400),
     *(0.1, 0.3, 0.1 + 0.2, 1 / 3, 1e22, 1e-7, 9.99e-8, 123456789.123456, 5e-324, 999999999999999),
 )
-COUNT = 120
+COUNT = 80
 
 
 def make_metadata(seed: int) -> Metadata:
@@ -91,7 +98,7 @@ TREE: st.SearchStrategy[Filter] = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=TREE, seed=st.integers(0, 5), depth=st.sampled_from([1, 4, COUNT]))
 def test_a_filter_lets_through_what_the_oracle_lets_through_before_the_cut(
     index: VectorIndex, tree: Filter, seed: int, depth: int
@@ -103,7 +110,7 @@ def test_a_filter_lets_through_what_the_oracle_lets_through_before_the_cut(
     assert [hit.document_id for hit in found] == [one.document_id for one in best]
 
 
-@pytest.mark.parametrize("field", ["lang", "date", "n", "flag"])
+@pytest.mark.parametrize("field", ["date", "n"])
 def test_every_value_is_told_from_every_other_by_every_operator(index: VectorIndex, field: str) -> None:
     query = unit_vectors(1, 1)[0]
     for value in VALUES:
