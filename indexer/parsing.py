@@ -31,7 +31,7 @@ class _Child:
 
     def __init__(self, settings: Settings) -> None:
         self.files = 0
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: S603  # our own module under our own interpreter
             [sys.executable, "-m", "indexer.parsing_child", str(settings.parser_memory_mb), str(settings.parser_cpu_s)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

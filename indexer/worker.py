@@ -20,6 +20,7 @@ from indexer.apply import apply_documents
 from indexer.crash import crash_point
 from indexer.engine import Engine, LiveIndexes
 from indexer.errors import ParseFailure, SearchdError, TransientError
+from indexer.owner import needs_owner
 from indexer.parsing import ParserPool
 from indexer.store import documents, generations, jobs, sources
 from indexer.store.jobs import Job
@@ -28,8 +29,8 @@ log = logging.getLogger(__name__)
 
 PARSE_BATCH = 16
 INDEX_BATCH = 48
-LEASE_S = 60.0
-HEARTBEAT_S = 15.0
+LEASE_S = 20.0
+HEARTBEAT_S = 5.0
 POLL_S = 0.5
 SWEEP_S = 2.0
 MAX_ATTEMPTS = 4
@@ -56,7 +57,10 @@ class Worker:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start all loops as threads."""
+        """Start all loops as threads; what a dead predecessor left running in an owned folder is taken up at once."""
+        if needs_owner(self.engine.settings):
+            with self.engine.database.session() as session:
+                jobs.requeue_running(session, self.engine.clock())
         loops = (self._parse_loop, self._index_loop, self._sweep_loop, self._heartbeat_loop, self._optimize_loop)
         for loop in loops:
             thread = threading.Thread(target=loop, name=loop.__name__.strip("_"), daemon=True)

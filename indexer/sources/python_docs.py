@@ -11,13 +11,23 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
-
 from pydoc_data.topics import topics
 
 from indexer.types import SourceFile
 
 SITE = f"https://docs.python.org/{sys.version_info.major}.{sys.version_info.minor}"
-LEFT_OUT = {"antigravity", "this", "idlelib", "test", "turtledemo", "lib2to3", "site-packages", "ensurepip", "__pycache__", "encodings"}
+LEFT_OUT = {
+    "antigravity",
+    "this",
+    "idlelib",
+    "test",
+    "turtledemo",
+    "lib2to3",
+    "site-packages",
+    "ensurepip",
+    "__pycache__",
+    "encodings",
+}
 Defined = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -30,7 +40,9 @@ def walk_python_docs() -> Iterator[SourceFile]:
     root = Path(sysconfig.get_paths()["stdlib"])
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
-        if not any(part in LEFT_OUT or part.startswith(("_", "config-", "test")) and part != "__init__" for part in parts):
+        if not any(
+            part in LEFT_OUT or (part.startswith(("_", "config-", "test")) and part != "__init__") for part in parts
+        ):
             text = module_text(path, ".".join(part for part in parts if part != "__init__"))
             if text:
                 name = ".".join(part for part in parts if part != "__init__")

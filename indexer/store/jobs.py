@@ -214,6 +214,15 @@ def requeue_expired(session: Session, now: float) -> int:
     return len(expired)
 
 
+def requeue_running(session: Session, now: float) -> None:
+    """Let every running job be claimed again: for the one owner of a data folder, whose predecessor must be dead."""
+    session.execute(
+        update(JobRow)
+        .where(JobRow.state == "running")
+        .values(state="queued", available_at=now, lease_until=None, claimed_by=None)
+    )
+
+
 def counts(session: Session) -> dict[str, int]:
     """Return how many jobs are queued, running and failed; states without a job are left out."""
     query = select(JobRow.state, func.count()).where(JobRow.state.in_((*OPEN, "failed"))).group_by(JobRow.state)
