@@ -110,6 +110,7 @@ def opened(data_dir: Path) -> Iterator[Services]:
     settings = load_settings(Settings, environ={}, overrides=overrides)
     services = build_services(settings)
     try:
+        services.warm_up()
         index(services, shelf())
         yield services
     finally:

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from searchd.services import Services
 from tests.web.conftest import Watch
-from tests.web.product import PLANTED, SHELF
+from tests.web.product import PLANTED, SHELF, index, shelf
 
 Visit = Callable[..., tuple[Page, Watch]]
 
@@ -201,3 +201,20 @@ def test_every_document_of_the_shelf_can_be_read(address: str) -> None:
     assert len(ids) == len(SHELF) + len(PLANTED)
     for document_id in ids:
         assert get(address, f"/documents/default/{document_id}").status_code == 200
+
+
+def test_a_system_that_is_down_is_named_and_without_any_the_page_says_so(
+    visit: Visit, address: str, services: Services
+) -> None:
+    index(services, shelf()[:3], "fragile")
+    live = services.engine.live("fragile")
+    live.vectors.close()
+    page, _ = visit(address + "/?q=command+line+options&collection=fragile")
+    expect(page.locator(".notice")).to_contain_text("dense failed")
+    expect(page.locator("[data-hit]")).to_have_count(2)
+    live.lexical.close()
+    down = get(address, "/?q=command+line+options&collection=fragile")
+    assert down.status_code == 503
+    assert "retry-after" in down.headers
+    assert "Search is not available at the moment" in down.text
+    assert 'value="command line options"' in down.text
