@@ -1,7 +1,7 @@
 """Where torch work runs: one thread a process, fed by a priority queue, on cuda, mps or the CPU.
 
 Query embedding goes before reranking, reranking before ingestion. Work whose caller gave up, or whose deadline has
-passed, is dropped unrun. torch itself is imported when the device is first used.
+passed, is dropped unrun. torch itself is imported when the device is first asked what it is.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from indexer.errors import ConfigError
+from indexer.errors import ConfigError, TransientError
 from indexer.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,26 +60,49 @@ class Device:
         self._thread: threading.Thread | None = None
 
     def submit(self, call: Callable[[], T], *, priority: Priority, deadline: float | None = None) -> Future[T]:
-        """Queue `call`; its future is cancelled if `deadline` (monotonic seconds) passes before it starts."""
+        """Queue `call`; its future is cancelled if `deadline` (monotonic seconds) passes before it starts.
+
+        Raises: TransientError once the device is closed.
+        """
         future: Future[T] = Future()
         with self._ready:
             if self._closed:
-                raise RuntimeError("the device is closed")
+                raise TransientError("the models are being shut down")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="device", daemon=True)
                 self._thread.start()
+            self._drop_dead()
             heapq.heappush(self._queue, _Work(priority, next(self._numbers), call, deadline, future))
             self._ready.notify()
         return future
 
     def run(self, call: Callable[[], T], *, priority: Priority, deadline: float | None = None) -> T:
-        """Run `call` and return its value. Raises: TimeoutError at the deadline (queued work is then dropped)."""
+        """Run `call` and return its value; on the device's own thread at once.
+
+        Raises: TimeoutError at the deadline (queued work is then dropped); TransientError if the device is closed.
+        """
+        if threading.current_thread() is self._thread:
+            return call()
         future = self.submit(call, priority=priority, deadline=deadline)
         try:
             return future.result(None if deadline is None else max(0.0, deadline - self._clock()))
         except TimeoutError:
             future.cancel()
             raise
+        except CancelledError as error:
+            if self._closed:
+                raise TransientError("the models are being shut down") from error
+            raise TimeoutError("the device was busy until the deadline") from error
+
+    def _drop_dead(self) -> None:
+        """Forget what nobody waits for: behind a call that hangs the queue must not grow without end."""
+        now = self._clock()
+        for work in self._queue:
+            if work.deadline is not None and work.deadline <= now:
+                work.future.cancel()
+        if any(work.future.cancelled() for work in self._queue):
+            self._queue = [work for work in self._queue if not work.future.cancelled()]
+            heapq.heapify(self._queue)
 
     def _run(self) -> None:
         while True:
@@ -90,6 +114,7 @@ class Device:
                 work = heapq.heappop(self._queue)
                 self._busy_since = self._clock()
             self._do(work)
+            del work  # otherwise its tensors live until the next one comes
             with self._ready:
                 self._busy_since = None
 
@@ -106,6 +131,7 @@ class Device:
     def health(self) -> dict[str, float]:
         """Return how much waits, and for how long the call in hand has run (`busy_for_s`)."""
         with self._ready:
+            self._drop_dead()
             busy = 0.0 if self._busy_since is None else self._clock() - self._busy_since
             return {"queued": float(len(self._queue)), "busy_for_s": busy}
 
@@ -122,7 +148,7 @@ class Device:
 
     # -- what torch is told ---------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The torch device: cuda, cuda:N, mps or cpu. Raises: ConfigError if the one asked for is not there."""
         import torch
@@ -137,7 +163,7 @@ class Device:
             raise ConfigError("device is 'mps', but this machine has none; use `auto` or `cpu`")
         return self._wanted
 
-    @property
+    @cached_property
     def dtype(self) -> torch.dtype:
         """The precision of models: the setting, or bfloat16 where the hardware multiplies it fast, else float32."""
         import torch

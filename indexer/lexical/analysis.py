@@ -32,8 +32,11 @@ KNOWN_WORDS = 200_000
 
 
 def _marks() -> str:
-    """Return, for a character class, what stands in words and is no letter to `re`: vowel signs, accents, joiners."""
-    inside = [c for c in map(chr, range(0x300, 0x20000)) if unicodedata.category(c) in ("Mn", "Mc", "Me")]
+    """Return, for a character class, what stands in words and is no letter to `re`: vowel signs, accents, joiners.
+
+    Within the first 65,536 characters only: others would make the class, and all analysis, three times as slow.
+    """
+    inside = [c for c in map(chr, range(0x300, 0x10000)) if unicodedata.category(c) in ("Mn", "Mc", "Me")]
     return re.escape("".join([*inside, "\u00ad", "\u200c", "\u200d", "\u2060"]))
 
 
@@ -44,7 +47,10 @@ _SPACELESS = (
 )
 _SIGNS = "._:/\\\\@+#&'\u2019$%~-"
 _LETTERS = f"[^\\W_{_SPACELESS}]"
-_TOKEN = re.compile(f"({_LETTERS}+(?:[{_marks()}]+{_LETTERS}*)*|[{_SPACELESS}])|[{_SIGNS}]+")
+_MARKS = _marks()
+_TOKEN = re.compile(f"({_LETTERS}+(?:[{_MARKS}]+{_LETTERS}*)*|[{_SPACELESS}])|[{_SIGNS}]+")
+_RUN = re.compile(f"({_LETTERS}++)(?![{_MARKS}{_SIGNS}{_SPACELESS}])|[\\w{_MARKS}{_SIGNS}{_SPACELESS}]+")
+"""What stands together; most often mere letters, which need no second look."""
 _LEADING = re.compile(r"_+|--?|[.@#$%/]|~/|::|\$_")
 _TRAILING = re.compile(r"_+|\+\+|[#%]")
 _BREAKS = re.compile(r"-{2,}|\.{2,}|['\u2019]{2,}").fullmatch
@@ -88,6 +94,11 @@ class Word(NamedTuple):
         return any(not piece.is_part for piece in self.pieces)
 
     @property
+    def is_spaceless(self) -> bool:
+        """Whether it begins in a script that puts no spaces between words."""
+        return _IS_SPACELESS(self.pieces[0].text) is not None
+
+    @property
     def is_identifier(self) -> bool:
         """Whether it is more than prose joins (`real-time`, `don't`, `UTF-8`): other signs, or several with digits."""
         signs = [piece.text for piece in self.pieces if not piece.is_part]
@@ -103,20 +114,24 @@ class Word(NamedTuple):
 
 def words_of(text: str) -> Iterator[Word]:
     """Yield the words of a text in order; each has at least one part."""
+    for run in _RUN.finditer(text):
+        if run.lastindex:
+            yield Word((Piece(run[0], run.start(), run.end(), True),))
+        else:
+            yield from _words_of_run(text, run.start(), run.end())
+
+
+def _words_of_run(text: str, start: int, end: int) -> Iterator[Word]:
     pieces: list[Piece] = []
-    end = -1
-    for found in _TOKEN.finditer(text):
-        start, is_part = found.start(), found.lastindex is not None
-        if start != end:
-            if pieces:
-                yield from _trimmed(pieces)
-            pieces = []
-        elif not is_part and _BREAKS(found[0]):
+    last = start
+    for found in _TOKEN.finditer(text, start, end):
+        is_part = found.lastindex is not None
+        if found.start() != last or (not is_part and found.start() > start and _BREAKS(found[0])):
             yield from _trimmed(pieces)
-            pieces, end = [], found.end()
-            continue
-        end = found.end()
-        pieces.append(Piece(found[0], start, end, is_part))
+            pieces = []
+        last = found.end()
+        if is_part or pieces or not _BREAKS(found[0]) or found.start() == start:
+            pieces.append(Piece(found[0], found.start(), last, is_part))
     yield from _trimmed(pieces)
 
 

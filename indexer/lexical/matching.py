@@ -116,23 +116,40 @@ class Matcher:
         Parts of an identifier count only where the text does not hold it whole.
         """
         words = list(words_of(text))
-        exact, stemmed = self.analyzer.exact(words), self.analyzer.stemmed(words)
+        wholes, stems = self._wanted(query)
         found: list[tuple[int, int, str]] = []
+        missed: dict[str, str] = dict(stems)
+        exact = self.analyzer.exact(words) if wholes else []
+        for written, terms, parts in wholes:
+            places = _places(exact, terms, written)
+            found.extend(places)
+            if not places:
+                missed = {**dict.fromkeys(parts, written), **missed}
+        if missed:
+            tokens = self.analyzer.stemmed(words)
+            found.extend((token.start, token.end, missed[token.term]) for token in tokens if token.term in missed)
+        return _apart(found)
+
+    def _wanted(self, query: LexicalQuery) -> tuple[list[tuple[str, list[str], list[str]]], dict[str, str]]:
+        """Return what is looked for whole (as written, its terms, the stems that stand for it), and stems of words."""
+        wholes: list[tuple[str, list[str], list[str]]] = []
+        stems: dict[str, str] = {}
+        words = self._plain_words(query)
         for clause in query.clauses:
             if clause.phrase and not clause.forbidden:
-                found.extend(_places(exact, self.analyzer.exact(words_of(clause.text)), clause.text))
-        stems: dict[str, str] = {}
-        single = [w for c in query.clauses if c.required and not c.phrase for w in words_of(c.text)]
-        single += [w for c in query.clauses if c.title_only and not (c.phrase or c.forbidden) for w in words_of(c.text)]
-        for word in (*self._plain_words(query), *single):
+                wholes.append((clause.text, _terms(self.analyzer.exact(words_of(clause.text))), []))
+            elif (clause.required or clause.title_only) and not clause.forbidden:
+                words.extend(words_of(clause.text))
+        for word in words:
             written = "".join(piece.text for piece in word.pieces)
-            terms = self.analyzer.exact([word])
-            whole = _places(exact, terms, written) if word.is_identifier or len(terms) == 1 else []
-            found.extend(whole)
-            if not (whole and word.is_identifier):
-                stems.update((token.term, written) for token in self._stems(word) if token.term not in stems)
-        found.extend((token.start, token.end, stems[token.term]) for token in stemmed if token.term in stems)
-        return _apart(found)
+            parts = _terms(self._stems(word))
+            if word.is_identifier:
+                wholes.append((written, _terms(self.analyzer.exact([word])), parts))
+                continue
+            stems = {**dict.fromkeys(parts, written), **stems}
+            if word.is_spaceless and len(word.pieces) == 1:
+                wholes.append((written, _terms(self.analyzer.exact([word])), []))
+        return wholes, stems
 
 
 def is_plain(clause: Clause) -> bool:
@@ -140,16 +157,19 @@ def is_plain(clause: Clause) -> bool:
     return not (clause.phrase or clause.required or clause.forbidden or clause.title_only)
 
 
-def _places(tokens: Sequence[Token], wanted: Sequence[Token], written: str) -> list[tuple[int, int, str]]:
+def _terms(tokens: Sequence[Token]) -> list[str]:
+    return [token.term for token in tokens]
+
+
+def _places(tokens: Sequence[Token], terms: Sequence[str], written: str) -> list[tuple[int, int, str]]:
     """Return where these terms stand one after the other."""
-    terms = [token.term for token in wanted]
     if not terms:
         return []
     count = len(terms)
     return [
         (tokens[i].start, tokens[i + count - 1].end, written)
         for i in range(len(tokens) - count + 1)
-        if tokens[i].term == terms[0] and [token.term for token in tokens[i : i + count]] == terms
+        if tokens[i].term == terms[0] and _terms(tokens[i : i + count]) == terms
     ]
 
 

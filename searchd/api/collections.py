@@ -8,6 +8,7 @@ from typing import Any
 import anyio.to_thread
 import msgspec
 from litestar import Request, delete, get, post, put
+from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from indexer.errors import Conflict, Forbidden, InputError, NotFound
@@ -43,7 +44,7 @@ LINE = {
         "List collections", "collections", answer=CollectionList, answer_example={"collections": [LINE]}
     ).opt(),
 )
-async def listing(request: AnyRequest, services: Services) -> CollectionList:
+async def listing(request: AnyRequest, services: NamedDependency[Services]) -> CollectionList:
     """Return every collection with its counts."""
     read_query(request, NoParameters)
     found = await anyio.to_thread.run_sync(status_of, services.engine.database)
@@ -57,7 +58,7 @@ async def listing(request: AnyRequest, services: Services) -> CollectionList:
         body_example={"language": "de"}, answer_example=LINE, writes=True, errors=(400, 409),
     ).opt(),
 )  # fmt: skip
-async def make(request: AnyRequest, services: Services, name: FromPath[str]) -> CollectionLine:
+async def make(request: AnyRequest, services: NamedDependency[Services], name: FromPath[str]) -> CollectionLine:
     """Make a collection; making it again with the same language, or without one, changes nothing."""
     require_write(request, services.settings)
     read_query(request, NoParameters)
@@ -83,7 +84,7 @@ async def make(request: AnyRequest, services: Services, name: FromPath[str]) -> 
         answer_example={"name": "old", "generations_retired": 1},
     ).opt(),
 )  # fmt: skip
-async def remove(request: AnyRequest, services: Services, name: FromPath[str]) -> DeletedCollection:
+async def remove(request: AnyRequest, services: NamedDependency[Services], name: FromPath[str]) -> DeletedCollection:
     """Delete a collection with all its documents; its indexes follow. `default` stays."""
     require_write(request, services.settings)
     read_query(request, NoParameters)
@@ -110,7 +111,7 @@ async def remove(request: AnyRequest, services: Services, name: FromPath[str]) -
         answer_example={"task_id": "0b6f3c1e-58f5-4b53-9f0c-6c2d1a3e4f50"},
     ).opt(),
 )  # fmt: skip
-async def rebuild(request: AnyRequest, services: Services, name: FromPath[str]) -> TaskStarted:
+async def rebuild(request: AnyRequest, services: NamedDependency[Services], name: FromPath[str]) -> TaskStarted:
     """Build new indexes beside the live ones, under these settings, then switch."""
     require_write(request, services.settings)
     read_query(request, NoParameters)

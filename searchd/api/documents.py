@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import anyio.to_thread
 import msgspec
 from litestar import Request, delete, get, post
+from litestar.di import NamedDependency
 
 from indexer import ingest
 from indexer.errors import InputError, NotFound
@@ -46,7 +47,7 @@ AnyRequest = Request[Any, Any, Any]
         body_example=DOCUMENTS_BODY, answer_example=ACCEPTED, writes=True, errors=(400, 413, 415, 503),
     ).opt(),
 )  # fmt: skip
-async def add(request: AnyRequest, services: Services) -> Accepted:
+async def add(request: AnyRequest, services: NamedDependency[Services]) -> Accepted:
     """Take documents as JSON, or files as a form: durable when this answers, findable when the task is done."""
     require_write(request, services.settings)
     read_query(request, NoParameters)
@@ -65,7 +66,7 @@ async def add(request: AnyRequest, services: Services) -> Accepted:
     "/api/documents",
     opt=Operation("List documents", "documents", query=ListParameters, answer=DocumentList, errors=(404,)).opt(),
 )
-async def listing(request: AnyRequest, services: Services) -> DocumentList:
+async def listing(request: AnyRequest, services: NamedDependency[Services]) -> DocumentList:
     """List the documents that the caller may read, in the order of their ids."""
     asked = read_query(request, ListParameters)
     scope = Scope.of(asked.collection, principal_of(request, services.settings).principals)
@@ -89,7 +90,7 @@ async def listing(request: AnyRequest, services: Services) -> DocumentList:
     "/api/documents/{document_id:path}",
     opt=Operation("Read a document", "documents", query=OfCollection, answer=DocumentAnswer, errors=(404,)).opt(),
 )
-async def read(request: AnyRequest, services: Services) -> DocumentAnswer:
+async def read(request: AnyRequest, services: NamedDependency[Services]) -> DocumentAnswer:
     """Return a document with its text."""
     asked = read_query(request, OfCollection)
     caller = principal_of(request, services.settings)
@@ -115,7 +116,7 @@ async def read(request: AnyRequest, services: Services) -> DocumentAnswer:
         errors=(404, 503),
     ).opt(),
 )  # fmt: skip
-async def remove(request: AnyRequest, services: Services) -> Accepted:
+async def remove(request: AnyRequest, services: NamedDependency[Services]) -> Accepted:
     """Delete a document: it is in no answer from now on."""
     require_write(request, services.settings)
     asked = read_query(request, OfCollection)
@@ -134,7 +135,7 @@ async def remove(request: AnyRequest, services: Services) -> Accepted:
         query_example={"filter": 'product = "router"'}, writes=True, errors=(404, 503),
     ).opt(),
 )  # fmt: skip
-async def remove_by_filter(request: AnyRequest, services: Services) -> Accepted:
+async def remove_by_filter(request: AnyRequest, services: NamedDependency[Services]) -> Accepted:
     """Delete every document whose metadata passes the filter, whoever may read it."""
     require_write(request, services.settings)
     asked = read_query(request, FilterParameters)

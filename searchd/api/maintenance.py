@@ -8,6 +8,7 @@ from typing import Any
 import anyio.to_thread
 import msgspec
 from litestar import Request, get, post
+from litestar.di import NamedDependency
 
 from indexer import doctor
 from searchd.api.principals import require_write
@@ -23,14 +24,14 @@ def _examine(services: Services, repair: bool) -> dict[str, Any]:
 
 
 @get("/api/doctor", summary="Compare SQL, Tantivy and Qdrant", tags=["maintenance"])
-async def examine(request: Request[Any, Any, Any], services: Services) -> dict[str, Any]:
+async def examine(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> dict[str, Any]:
     """Return what is wrong; empty findings mean sound."""
     require_write(request, services.settings)
     return await anyio.to_thread.run_sync(partial(_examine, services, False))
 
 
 @post("/api/doctor", summary="Compare, and mend what differs", tags=["maintenance"], status_code=202)
-async def repair(request: Request[Any, Any, Any], services: Services) -> dict[str, Any]:
+async def repair(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> dict[str, Any]:
     """Queue what mends the findings; the tasks can be followed at /api/tasks/{id}."""
     require_write(request, services.settings)
     return await anyio.to_thread.run_sync(partial(_examine, services, True))

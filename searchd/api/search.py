@@ -9,6 +9,7 @@ import re
 from typing import Any, Literal
 
 from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
 
 from indexer.errors import InputError, LimitError, NotFound
 from indexer.filters import parse_filter
@@ -35,7 +36,7 @@ from searchd.types import Highlighting, Query, RerankRequest, SearchResponse
 
 __all__ = ["HANDLERS", "SearchParameters", "SearchRequest", "query_from_request"]
 
-_SORT = re.compile(r"(?P<field>.+?)(?::(?P<direction>asc|desc))?")
+_SORT = re.compile(r"(?P<field>.+):(?P<direction>asc|desc)|(?P<bare>[^:]+)")
 
 
 def query_from_request(request: SearchRequest, settings: Settings) -> tuple[Query, str]:
@@ -104,7 +105,7 @@ def _sorting(text: str) -> tuple[str, Literal["asc", "desc"]]:
         raise InputError(
             f"sort: {text[:80]!r} is not understood; `field:asc` or `field:desc` is", code="invalid_parameter"
         )
-    return found["field"], "desc" if found["direction"] == "desc" else "asc"
+    return found["field"] or found["bare"], "desc" if found["direction"] == "desc" else "asc"
 
 
 def _highlighting(request: SearchRequest) -> Highlighting:
@@ -158,7 +159,7 @@ def _next_cursor(asked: SearchRequest, query: Query, response: SearchResponse) -
         answer_example=SEARCH_ANSWER, errors=(400, 404, 413, 503),
     ).opt(),
 )  # fmt: skip
-async def post_search(request: Request[Any, Any, Any], services: Services) -> Response[SearchAnswer]:
+async def post_search(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[SearchAnswer]:
     """Search with everything there is to say."""
     read_query(request, NoParameters)
     return await _answer(request, services, await read_json(request, SearchRequest))
@@ -171,7 +172,7 @@ async def post_search(request: Request[Any, Any, Any], services: Services) -> Re
         query_example={"q": "how do refunds work", "explain": True}, answer_example=SEARCH_ANSWER, errors=(404, 503),
     ).opt(),
 )  # fmt: skip
-async def get_search(request: Request[Any, Any, Any], services: Services) -> Response[SearchAnswer]:
+async def get_search(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[SearchAnswer]:
     """Search by URL."""
     return await _answer(request, services, read_query(request, SearchParameters).request())
 

@@ -8,6 +8,7 @@ from typing import Any
 import anyio.to_thread
 import msgspec
 from litestar import Request, get, post
+from litestar.di import NamedDependency
 
 from indexer import ingest
 from indexer.store import sources
@@ -37,7 +38,7 @@ IDS_BODY_BYTES = 8_000_000
     "/api/sources",
     opt=Operation("List sources", "documents", query=SourceParameters, answer=SourceList, writes=True).opt(),
 )
-async def listing(request: AnyRequest, services: Services) -> SourceList:
+async def listing(request: AnyRequest, services: NamedDependency[Services]) -> SourceList:
     """List accepted sources with their state, by uri: what `indexer add --prune` compares with the disk."""
     require_write(request, services.settings)
     asked = read_query(request, SourceParameters)
@@ -64,7 +65,7 @@ async def listing(request: AnyRequest, services: Services) -> SourceList:
         errors=(404, 503),
     ).opt(),
 )  # fmt: skip
-async def remove(request: AnyRequest, services: Services) -> Accepted:
+async def remove(request: AnyRequest, services: NamedDependency[Services]) -> Accepted:
     """Delete sources with all their documents: they are in no answer from now on."""
     require_write(request, services.settings)
     read_query(request, NoParameters)
@@ -81,7 +82,7 @@ async def remove(request: AnyRequest, services: Services) -> Accepted:
         body_example={"collection": "default"}, answer_example=ACCEPTED, writes=True, errors=(404, 503),
     ).opt(),
 )  # fmt: skip
-async def retry(request: AnyRequest, services: Services) -> Accepted:
+async def retry(request: AnyRequest, services: NamedDependency[Services]) -> Accepted:
     """Parse failed sources again: those named, or all of the collection."""
     require_write(request, services.settings)
     read_query(request, NoParameters)

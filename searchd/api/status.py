@@ -9,6 +9,7 @@ from typing import Any
 import anyio.to_thread
 import msgspec
 from litestar import Request, Response, get
+from litestar.di import NamedDependency
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from indexer.scope import Scope
@@ -82,7 +83,7 @@ async def healthz(request: AnyRequest) -> Alive:
         answer_example={"status": "ok", "parts": {"database": "ok", "lexical": "ok", "worker": "off in this process"}},
     ).opt(),
 )  # fmt: skip
-async def readyz(request: AnyRequest, services: Services) -> Response[Ready]:
+async def readyz(request: AnyRequest, services: NamedDependency[Services]) -> Response[Ready]:
     """Answer 200 when every part is ready, else 503; each part says ok or why not."""
     read_query(request, NoParameters)
     parts = await anyio.to_thread.run_sync(check_parts, services)
@@ -135,7 +136,7 @@ def _said(check: Callable[[], None]) -> str:
 
 
 @get("/api/status", opt=Operation("Counts, queued work, failures", "operations", answer=StatusAnswer).opt())
-async def status(request: AnyRequest, services: Services) -> StatusAnswer:
+async def status(request: AnyRequest, services: NamedDependency[Services]) -> StatusAnswer:
     """Return counts, queued work, and, for callers who may write, failures and recent tasks."""
     read_query(request, NoParameters)
     caller = principal_of(request, services.settings)
@@ -154,7 +155,7 @@ async def status(request: AnyRequest, services: Services) -> StatusAnswer:
 
 
 @get("/metrics", opt=Operation("Prometheus metrics", "operations").opt())
-async def metrics(request: AnyRequest, services: Services) -> Response[bytes]:
+async def metrics(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """Return all metrics in Prometheus' text format."""
     read_query(request, NoParameters)
     found = await anyio.to_thread.run_sync(status_of, services.engine.database)

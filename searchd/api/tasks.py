@@ -7,6 +7,7 @@ from typing import Any
 import anyio.to_thread
 import msgspec
 from litestar import Request, delete, get
+from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from indexer.errors import Conflict, NotFound
@@ -27,7 +28,7 @@ OPEN = ("enqueued", "processing")
     "/api/tasks/{task_id:str}",
     opt=Operation("Follow a task", "documents", answer=TaskAnswer, writes=True, errors=(404,)).opt(),
 )
-async def read(request: AnyRequest, services: Services, task_id: FromPath[str]) -> TaskAnswer:
+async def read(request: AnyRequest, services: NamedDependency[Services], task_id: FromPath[str]) -> TaskAnswer:
     """Return state, counts, and the errors of single documents."""
     require_write(request, services.settings)
     read_query(request, NoParameters)
@@ -39,7 +40,7 @@ async def read(request: AnyRequest, services: Services, task_id: FromPath[str]) 
     status_code=200,
     opt=Operation("Cancel a task", "documents", answer=TaskAnswer, writes=True, errors=(404, 409)).opt(),
 )
-async def cancel(request: AnyRequest, services: Services, task_id: FromPath[str]) -> TaskAnswer:
+async def cancel(request: AnyRequest, services: NamedDependency[Services], task_id: FromPath[str]) -> TaskAnswer:
     """Cancel what of a task has not begun. A deletion cannot be canceled."""
     require_write(request, services.settings)
     read_query(request, NoParameters)

@@ -1,11 +1,11 @@
-"""Cross-encoders: any Hugging Face sequence-classification model with one label (or two), and the packaged one.
+"""Cross-encoders: the packaged one, and any Hugging Face sequence-classification model with one label or two.
 
-Logits leave the model in float32 whatever its body runs in; the sigmoid is ours. One forward is one job of the device.
+Takes (query, passages), gives logits, in float32 whatever the model's body runs in; the sigmoid is ours. One `score` is
+one job of the device.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.device import Device, Priority
-from indexer.embedder import house_folder, sha256_of
+from indexer.embedder import plain_tokenizer
 from indexer.errors import ConfigError
 from indexer.settings import Settings
+from indexer.weights import digest_of, first_line, house_folder, model_folder
 from searchd.rerank import house
+from searchd.rerank.pairs import PairEncoder
 
 if TYPE_CHECKING:
     import torch
@@ -26,14 +28,14 @@ if TYPE_CHECKING:
 class CrossEncoderReranker:
     """A loaded cross-encoder. Thread-safe."""
 
-    def __init__(self, model: Any, tokenizer: Any, device: Device, fingerprint: str) -> None:
+    def __init__(self, model: Any, pairs: PairEncoder, device: Device, fingerprint: str) -> None:
         self._model = model
-        self._tokenizer = tokenizer
+        self._pairs = pairs
         self._device = device
         self.fingerprint = fingerprint
         self.labels = int(model.config.num_labels)
         if self.labels not in (1, 2):
-            raise ConfigError(f"a cross-encoder has 1 or 2 labels, this model has {self.labels}; name another")
+            raise ValueError(f"a cross-encoder has 1 or 2 labels, this model has {self.labels}")
 
     def score(
         self, query: str, passages: Sequence[str], *, max_length: int, deadline: float | None = None
@@ -41,72 +43,75 @@ class CrossEncoderReranker:
         """Return float32[n] raw logits (of two labels: their difference). See `Reranker.score`."""
         if not passages:
             return np.zeros(0, dtype=np.float32)
-        encoded = self._encode(query, passages, max_length)
-        return self._device.run(lambda: self._forward(encoded), priority=Priority.RERANK, deadline=deadline)
+        inputs = self._pairs.encode(query, passages, max_length)
+        return self._device.run(lambda: self._forward(inputs), priority=Priority.RERANK, deadline=deadline)
 
-    def _encode(self, query: str, passages: Sequence[str], max_length: int) -> Any:
-        """Tokenize pairs; a query that would fill more than half is cut first, so that the passage is seen at all."""
-        limit = min(max_length, int(self._model.config.max_position_embeddings))
-        ids = self._tokenizer(query, add_special_tokens=False, truncation=True, max_length=limit // 2)["input_ids"]
-        shortened = self._tokenizer.decode(ids) if len(ids) >= limit // 2 else query
-        return self._tokenizer(
-            [shortened] * len(passages),
-            list(passages),
-            truncation="only_second",
-            max_length=limit,
-            padding=True,
-            return_tensors="pt",
-        )
-
-    def _forward(self, encoded: Any) -> NDArray[np.float32]:
+    def _forward(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         import torch
 
         with torch.inference_mode():
-            logits = self._model(**{name: tensor.to(self._model.device) for name, tensor in encoded.items()}).logits
-        found: torch.Tensor = logits.float()
-        scores = found[:, 0] if self.labels == 1 else found[:, 1] - found[:, 0]
-        array: NDArray[np.float32] = scores.cpu().numpy()
+            tensors = {name: torch.from_numpy(array).to(self._model.device) for name, array in inputs.items()}
+            logits: torch.Tensor = self._model(**tensors).logits.float()
+            scores = logits[:, 0] if self.labels == 1 else logits[:, 1] - logits[:, 0]
+            array: NDArray[np.float32] = scores.cpu().numpy()
         return array
 
 
 def load_cross_encoder(name: str, settings: Settings, device: Device) -> CrossEncoderReranker:
-    """Load a packaged model, a Hugging Face name or a folder.
+    """Load a packaged model, a Hugging Face name (`name@revision`) or a folder.
 
     Raises: ConfigError naming the setting, what it accepts and why it failed.
     """
+    from safetensors import SafetensorError
+
     try:
-        return device.run(lambda: _load(name, settings, device), priority=Priority.QUERY)
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        if name in house.HOUSE_MODELS:
+            return device.run(lambda: _load_house(name, device), priority=Priority.QUERY)
+        plain, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
+        trusted = plain in settings.trust_remote_code
+        folder = model_folder(plain, revision, trusted=trusted)
+        return device.run(lambda: _load_folder(folder, trusted, device), priority=Priority.QUERY)
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
         raise ConfigError(
-            f"stage model {name!r} cannot be loaded: {first}. `model` takes a packaged name ({', '.join(house.HOUSE_MODELS)}), "
-            "the Hugging Face name of a cross-encoder with safetensors weights (the hub must be reachable the first time), "
-            "or a folder"
+            f"stage model {name!r} cannot be loaded: {first_line(error)}. `model` takes a packaged name "
+            f"({', '.join(house.HOUSE_MODELS)}), the Hugging Face name of a cross-encoder with safetensors weights "
+            "(the hub must be reachable the first time), or a folder"
         ) from error
 
 
-def _load(name: str, settings: Settings, device: Device) -> CrossEncoderReranker:
+def _load_house(name: str, device: Device) -> CrossEncoderReranker:
+    from transformers import AutoTokenizer
+
+    device.prepare()
+    tokenizer = AutoTokenizer.from_pretrained(house_folder(), local_files_only=True)
+    model: Any = house.load(name, device.dtype).to(device.name)  # type: ignore[arg-type]  # transformers hides torch's own signature
+    return CrossEncoderReranker(model, pairs_of(tokenizer, model.config), device, house.HOUSE_MODELS[name])
+
+
+def _load_folder(folder: Path, trusted: bool, device: Device) -> CrossEncoderReranker:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     device.prepare()
-    if name in house.HOUSE_MODELS:
-        tokenizer = AutoTokenizer.from_pretrained(house_folder(), local_files_only=True)
-        model: Any = house.load(name, device.dtype)
-        model.to(device.name)
-        return CrossEncoderReranker(model, tokenizer, device, house.HOUSE_MODELS[name])
-    options = {
-        "trust_remote_code": name in settings.trust_remote_code,
-        "local_files_only": Path(name).is_dir(),
-    }
-    tokenizer = AutoTokenizer.from_pretrained(name, **options)
-    loaded = AutoModelForSequenceClassification.from_pretrained(
-        name, use_safetensors=True, dtype=device.dtype, **options
+    # trusted code may lie in another repository
+    options = {"trust_remote_code": trusted, "local_files_only": not trusted}
+    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, use_safetensors=True, dtype=device.dtype, **options
     )
-    return CrossEncoderReranker(loaded.to(device.name).eval(), tokenizer, device, _fingerprint(name, loaded))
+    model.to(device.name).eval()
+    return CrossEncoderReranker(model, pairs_of(tokenizer, model.config), device, digest_of(folder))
 
 
-def _fingerprint(name: str, model: Any) -> str:
-    folder = Path(name)
-    if folder.is_dir():
-        return hashlib.sha256("".join(sha256_of(f) for f in sorted(folder.rglob("*.safetensors"))).encode()).hexdigest()
-    return hashlib.sha256(f"{name}@{getattr(model.config, '_commit_hash', None)}".encode()).hexdigest()
+def pairs_of(tokenizer: Any, config: Any) -> PairEncoder:
+    """Return the encoder of pairs for a loaded tokenizer. Raises: ValueError if it is not a fast one, or cannot pad."""
+    if not tokenizer.is_fast:
+        raise ValueError("it has no tokenizer.json, and none can be made of what it has")
+    if tokenizer.pad_token_id is None:
+        raise ValueError("its tokenizer has no padding token")
+    longest = min(int(tokenizer.model_max_length), int(getattr(config, "max_position_embeddings", None) or 1 << 20))
+    return PairEncoder(
+        plain_tokenizer(tokenizer),
+        pad_id=int(tokenizer.pad_token_id),
+        longest=longest,
+        type_ids="token_type_ids" in tokenizer.model_input_names,
+    )

@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexer.embedder import house_folder, sha256_of
 from indexer.errors import ConfigError, InputError
+from indexer.weights import house_folder, sha256_of
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class Reranker(Protocol):
-    """A loaded model that scores pairs."""
+    """A model that scores pairs. Thread-safe."""
 
     @property
     def fingerprint(self) -> str:

@@ -134,14 +134,14 @@ WORDS = st.sampled_from(
 @given(st.one_of(st.text(max_size=200), st.lists(WORDS, max_size=40).map(" ".join), st.lists(WORDS).map("".join)))
 @settings(max_examples=1500, deadline=None)
 def test_any_text_parses_or_is_refused_with_a_reason_at_once(text: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     try:
         tree = parse_filter(text)
     except (QueryError, LimitError) as error:
         assert str(error)
     else:
         assert matches(tree, {}) in (True, False)
-    assert time.perf_counter() - start < 0.25
+    assert time.thread_time() - start < 0.05
 
 
 @pytest.mark.parametrize("piece", ["(", "NOT ", "a AND ", "'", '"\\', "a IN [", "[", "a,", "é ", " ", "a=1 OR ", ")"])
@@ -150,10 +150,10 @@ def test_the_longest_filters_of_any_kind_are_settled_within_50_ms(piece: str) ->
         text = (piece * size)[:size]
         best = float("inf")
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.thread_time()
             with pytest.raises((QueryError, LimitError)):
                 parse_filter(text)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         assert best < 0.05
 
 

@@ -81,12 +81,12 @@ MATCHER = Matcher(build_schema(), "en")
 @given(TEXTS)
 @settings(max_examples=1500, deadline=None)
 def test_any_text_is_a_query_that_compiles_and_marks_text_or_passes_a_limit(text: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     try:
         query = parse_query(text)
     except LimitError:
         return
-    assert time.perf_counter() - start < 0.25
+    assert time.thread_time() - start < 0.05
     compiled = MATCHER.compile(query)
     assert (compiled is None) == all(clause.forbidden for clause in query.clauses)
     places = MATCHER.matched_terms(query, text)
@@ -102,12 +102,12 @@ def test_the_longest_queries_of_any_kind_are_settled_within_50_ms(piece: str) ->
         text = (piece * size)[:size]
         best = float("inf")
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.thread_time()
             try:
                 query = parse_query(text)
             except LimitError:
                 pass
             else:
                 MATCHER.compile(query)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         assert best < 0.05

@@ -1,0 +1,96 @@
+"""Settings: where they come from, what is refused, and the table that `searchd settings` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from indexer.errors import ConfigError
+from indexer.settings import MASK, describe, load_settings
+from searchd.settings import Key, Profile, Settings, Stage
+
+
+def test_environment_wins_over_file_and_file_over_default(tmp_path: Path) -> None:
+    file = tmp_path / "searchd.toml"
+    file.write_text('port = 9000\nembedder = "other"\n')
+    settings = load_settings(Settings, environ={"SEARCHD_PORT": "9100"}, file=file)
+    assert (settings.port, settings.embedder, settings.host) == (9100, "other", "127.0.0.1")
+
+
+def test_overrides_win_over_the_environment() -> None:
+    assert load_settings(Settings, environ={"SEARCHD_PORT": "9100"}, overrides={"port": 9200}).port == 9200
+
+
+def test_an_unknown_variable_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="SEARCHD_PROT"):
+        load_settings(Settings, environ={"SEARCHD_PROT": "1"})
+
+
+def test_an_unknown_name_in_the_file_is_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "searchd.toml"
+    file.write_text("prot = 1\n")
+    with pytest.raises(ConfigError, match="`prot`"):
+        load_settings(Settings, environ={}, file=file)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("SEARCHD_PORT", "70000", "port"),
+        ("SEARCHD_DEVICE", "gpu", "device"),
+        ("SEARCHD_PASSAGE_TOKENS", "many", "passage_tokens"),
+        ("SEARCHD_PROFILES", '{"p": {"depht": 3}}', "depht"),
+        ("SEARCHD_KEYS", '[{"name": "a", "secret": "short"}]', "secret"),
+        ("SEARCHD_PROFILES", '{"p": {"stages": [{"name": "rrf"}]}}', "names of their own"),
+        ("SEARCHD_PROFILES", '{"p": {"stages": [{"name": "a"}, {"name": "a"}]}}', "names of their own"),
+        ("SEARCHD_PROFILES", '{"p": {"weights": {"bm26": 1}}}', "bm26"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_with_its_setting(variable: str, value: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_settings(Settings, environ={variable: value})
+
+
+def test_the_overlap_of_passages_is_at_most_half_of_them() -> None:
+    with pytest.raises(ConfigError, match="passage_overlap_tokens"):
+        load_settings(Settings, environ={"SEARCHD_PASSAGE_TOKENS": "40"})
+
+
+def test_the_table_has_every_setting_once_with_its_variable_and_meaning() -> None:
+    rows = [row for row in describe(Settings()) if row.variable]
+    assert [row.name for row in rows] == [field.name for field in msgspec.structs.fields(Settings)]
+    for row in rows:
+        assert row.variable == f"SEARCHD_{row.name.upper()}"
+        assert row.meaning
+        assert row.accepts
+
+
+def test_the_table_describes_profiles_stages_and_keys_field_by_field() -> None:
+    rows = {row.name: row for row in describe(Settings())}
+    for kind, prefix in ((Profile, "profiles.NAME."), (Stage, "profiles.NAME.stages[]."), (Key, "keys[].")):
+        for field in msgspec.structs.fields(kind):
+            row = rows[prefix + field.name]
+            assert row.meaning, row.name
+            assert (row.variable, row.value) == ("", "")
+    assert rows["profiles.NAME.stages[].depth"].accepts == "1 to 1,000"
+    assert rows["profiles.NAME.stages[].name"].default == "(has to be given)"
+    assert "small" in rows["profiles.NAME.stages"].default
+
+
+def test_secrets_are_masked_and_empty_ones_are_shown_as_empty() -> None:
+    secret = "a-very-secret-secret"
+    settings = Settings(keys=(Key(name="k", secret=secret),), database_url="postgresql://user:pw@host/db")
+    rows = {row.name: row for row in describe(settings)}
+    assert rows["keys"].value == rows["database_url"].value == MASK
+    assert rows["qdrant_api_key"].value == ""
+    assert not any(secret in text or "pw@" in text for row in rows.values() for text in (row.value, row.default))
+
+
+def test_what_a_setting_accepts_is_said_in_words() -> None:
+    accepts = {row.name: row.accepts for row in describe(Settings())}
+    assert accepts["vector_backend"] == "edge, server"
+    assert accepts["device"] == "auto, cpu, mps, cuda, cuda:N"
+    assert accepts["port"] == "0 to 65,535"
+    assert accepts["run_worker"] == "true, false"
