@@ -1,56 +1,74 @@
-"""Presentations: a slide a page, its title a heading, then text, tables and notes, with python-pptx."""
+"""PowerPoint: a slide is a page; its title heads it, then its text, tables and notes."""
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import pptx
-from lxml.etree import LxmlError
 from pptx.exc import PythonPptxError
 
 from indexer.formats.archive import check_office
-from indexer.formats.builder import TextBuilder
+from indexer.formats.builder import TextBuilder, one_line
+from indexer.formats.docx import core_properties
 from indexer.formats.failures import failure
 from indexer.types import ParsedText
 
-MAX_GROUPS = 16
+MAX_GROUP_DEPTH: Final = 16
 
 
 def parse(name: str, content: bytes) -> list[ParsedText]:
-    """Return the presentation; blocks carry their slide's number as page. Raises: ParseFailure."""
-    check_office(content, "ppt/")
+    """Return one document. Raises: ParseFailure encrypted, malformed, too_large or one of an archive's."""
+    check_office(content, "ppt/presentation.xml")
     try:
-        deck = pptx.Presentation(io.BytesIO(content))
+        presentation = pptx.Presentation(io.BytesIO(content))
         builder = TextBuilder()
-        for number, slide in enumerate(deck.slides, start=1):
+        for number, slide in enumerate(presentation.slides, start=1):
             builder.page = number
-            add_slide(builder, slide)
-        return [builder.build(name, deck.core_properties.title)]
-    except (PythonPptxError, LxmlError, KeyError, ValueError, AttributeError, IndexError) as error:
-        raise failure("malformed", f"no readable presentation: {error}") from error
+            _add_slide(builder, slide)
+        title, metadata = core_properties(presentation.core_properties)
+    except (KeyError, ValueError, AttributeError, IndexError, TypeError, PythonPptxError) as error:
+        raise failure("malformed", f"not a readable presentation: {type(error).__name__}: {error}"[:300]) from error
+    if title in (None, "PowerPoint Presentation"):
+        title = None
+    return [builder.build(name, title, metadata)]
 
 
-def add_slide(builder: TextBuilder, slide: Any) -> None:
-    """Add one slide."""
-    title = slide.shapes.title
-    builder.end_sections(1)
-    if title is not None and title.has_text_frame:
-        builder.heading(title.text_frame.text, 1)
-    for shape in slide.shapes:
-        if title is None or shape.shape_id != title.shape_id:
-            add_shape(builder, shape, 0)
+def _add_slide(builder: TextBuilder, slide: Any) -> None:
+    heading = slide.shapes.title
+    text = one_line(heading.text_frame.text) if heading is not None else ""
+    if text:
+        builder.heading(text, 1)
+    else:
+        builder.end_sections(1)
+    for shape in _shapes(slide.shapes):
+        if heading is not None and shape.shape_id == heading.shape_id:
+            continue
+        if getattr(shape, "has_table", False) and shape.has_table:
+            builder.table([cell.text for cell in row.cells] for row in shape.table.rows)
+        elif shape.has_text_frame:
+            _add_frame(builder, shape.text_frame)
     if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
         builder.paragraph(slide.notes_slide.notes_text_frame.text)
 
 
-def add_shape(builder: TextBuilder, shape: Any, depth: int) -> None:
-    """Add a shape's text; groups are opened."""
-    if hasattr(shape, "shapes") and depth < MAX_GROUPS:
-        for inner in shape.shapes:
-            add_shape(builder, inner, depth + 1)
-    elif getattr(shape, "has_table", False):
-        builder.table([[cell.text for cell in row.cells] for row in shape.table.rows])
-    elif shape.has_text_frame:
-        for paragraph in shape.text_frame.paragraphs:
-            builder.line(paragraph.text, depth=paragraph.level)
+def _add_frame(builder: TextBuilder, frame: Any) -> None:
+    """Add a text box: several paragraphs are the points of a list, a single one runs."""
+    paragraphs = [paragraph for paragraph in frame.paragraphs if paragraph.text.strip()]
+    for paragraph in paragraphs:
+        text = paragraph.text.replace("\v", "\n")
+        if len(paragraphs) > 1 or paragraph.level:
+            builder.line(text, paragraph.level)
+        else:
+            builder.paragraph(text)
+
+
+def _shapes(shapes: Iterable[Any], depth: int = 0) -> Iterator[Any]:
+    """Yield shapes, those of groups in place of their group."""
+    for shape in shapes:
+        if hasattr(shape, "shapes"):
+            if depth < MAX_GROUP_DEPTH:
+                yield from _shapes(shape.shapes, depth + 1)
+        else:
+            yield shape

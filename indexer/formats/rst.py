@@ -13,9 +13,10 @@ from typing import Any, ClassVar, Final
 import docutils.core
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives, roles
-from docutils.utils import SystemMessage
+from docutils.parsers.rst.languages import en as english
+from docutils.utils import SystemMessage, unescape
 
-from indexer.formats.builder import TextBuilder
+from indexer.formats.builder import TextBuilder, one_line
 from indexer.formats.encoding import decode
 from indexer.formats.failures import failure
 from indexer.types import ParsedText
@@ -114,14 +115,27 @@ class _Silent(Directive):  # type: ignore[misc]  # docutils ships no types
 
 def _role(name: str, rawtext: str, text: str, *_: Any, **__: Any) -> tuple[list[nodes.Node], list[Any]]:
     """Keep the text of an unknown role: `:func:`~os.path.join`` reads `join`, a title before `<...>` wins."""
-    shown = re.sub(r"\s*<[^<>]*>$", "", nodes.unescape(text)).lstrip("!")
+    shown = re.sub(r"\s*<[^<>]*>$", "", unescape(text)).lstrip("!")
     if shown.startswith("~"):
         shown = shown[1:].rpartition(".")[2]
     return [nodes.literal(rawtext, shown or text)], []
 
 
+_KNOWN_DIRECTIVES: Final = frozenset(directives._directive_registry) - {"class"}
+"""Without `class`, which in Sphinx describes a class and in docutils only styles what follows."""
+_KNOWN_ROLES: Final = frozenset(roles._role_registry) | frozenset(english.roles)
+_LOCAL_ROLES: Final = dict(roles._roles)
+_LOCAL_DIRECTIVES: Final = dict(directives._directives)
+
+
 def _register_unknown(text: str) -> None:
-    """Teach docutils the directives and roles this text uses that it does not know; known ones stay its own."""
+    """Teach docutils the directives and roles this text uses that it does not know; known ones stay its own.
+
+    What the file before this one registered is forgotten first: equal files must give equal text.
+    """
+    for registry, pristine in ((roles._roles, _LOCAL_ROLES), (directives._directives, _LOCAL_DIRECTIVES)):
+        registry.clear()
+        registry.update(pristine)
     for name in {match.lower() for match in _DIRECTIVE.findall(text)}:
         if name in _SILENT:
             directives.register_directive(name, _Silent)
@@ -133,78 +147,110 @@ def _register_unknown(text: str) -> None:
         roles.register_local_role(name, _role)
 
 
-_KNOWN_DIRECTIVES: Final = frozenset(directives._directive_registry)
-_KNOWN_ROLES: Final = frozenset(roles._role_registry) | frozenset(roles._roles)
-
-
-class _Walk:
-    """Carries a document tree over into a TextBuilder, in reading order."""
-
-    def __init__(self, builder: TextBuilder) -> None:
-        self._builder = builder
-
-    def run(self, tree: nodes.document) -> None:
-        """Add everything of the tree."""
-        title = tree.next_node(nodes.title)
-        if title is not None and title.parent is tree:
-            self._builder.heading(title.astext(), 1)
-        self._children(tree, 1)
-
-    def _children(self, node: Any, level: int) -> None:
-        for child in node.children:
-            self._node(child, level)
-
-    def _node(self, node: Any, level: int) -> None:
-        """Add one node; what has no rule of its own is opened."""
-        if isinstance(node, nodes.section):
-            self._section(node, level)
-        elif isinstance(node, nodes.paragraph | nodes.term | nodes.caption | nodes.rubric | nodes.line_block):
-            self._builder.paragraph(node.astext())
-        elif isinstance(node, nodes.literal_block | nodes.doctest_block | nodes.math_block):
-            self._builder.code(node.astext())
-        elif isinstance(node, nodes.bullet_list | nodes.enumerated_list | nodes.field_list | nodes.option_list):
-            self._list(node, 0)
-        elif isinstance(node, nodes.definition_list):
-            self._definitions(node, level)
-        elif isinstance(node, nodes.table):
-            rows = [[entry.astext() for entry in row.children] for row in node.findall(nodes.row)]
-            self._builder.table(rows)
-        elif not isinstance(node, nodes.title | nodes.comment | nodes.system_message | nodes.Invisible | nodes.docinfo):
-            self._children(node, level)
-
-    def _section(self, node: Any, level: int) -> None:
-        title = node.next_node(nodes.title)
-        if title is not None and title.parent is node:
-            self._builder.heading(title.astext(), level + 1)
-        self._children(node, level + 1)
-
-    def _list(self, node: Any, depth: int) -> None:
-        for entry in node.children:
-            nested = [c for c in entry.children if isinstance(c, nodes.bullet_list | nodes.enumerated_list)]
-            own = " ".join(child.astext() for child in entry.children if child not in nested)
-            self._builder.line(own, depth)
-            for inner in nested:
-                self._list(inner, depth + 1)
-
-    def _definitions(self, node: Any, level: int) -> None:
-        """A long definition gets its term as a heading, a short one stays a line."""
-        for entry in node.children:
-            term = " ".join(child.astext() for child in entry.children if isinstance(child, nodes.term))
-            body = [child for child in entry.children if isinstance(child, nodes.definition)]
-            if sum(len(child.astext()) for child in body) > LONG_DEFINITION_CHARS:
-                self._builder.heading(term, TERM_LEVEL + level)
-                for child in body:
-                    self._children(child, level)
-                self._builder.end_sections(TERM_LEVEL + level)
-            else:
-                self._builder.line(f"{term}: {' '.join(child.astext() for child in body)}")
-
-
 def _docinfo(tree: nodes.document) -> dict[str, str]:
-    """Return author, version and date of the head of a document, as metadata."""
+    """Return author, date and the like of the field list at a document's head."""
+    names = {"author", "date", "version", "revision", "organization", "status"}
     found: dict[str, str] = {}
     for info in tree.findall(nodes.docinfo):
         for field in info.children:
-            if isinstance(field, nodes.author | nodes.version | nodes.date | nodes.organization):
-                found[str(field.tagname)] = field.astext()[:500]
+            name = field.tagname
+            if name in names and field.astext().strip():
+                found[name] = one_line(field.astext())[:500]
     return found
+
+
+class _Walk:
+    """One pass over the tree; docutils bounds its own nesting by recursion, which ends as `malformed`."""
+
+    def __init__(self, builder: TextBuilder) -> None:
+        self.builder = builder
+
+    def run(self, tree: nodes.document) -> None:
+        """Add the whole document; a title that docutils took from its only section heads everything."""
+        title = tree.next_node(nodes.title, descend=True, siblings=False)
+        if title is not None and title.parent is tree:
+            self.builder.heading(title.astext(), 1)
+            for subtitle in tree.children[1:2]:
+                if isinstance(subtitle, nodes.subtitle):
+                    self.builder.heading(subtitle.astext(), 2)
+        self._children(tree, level=2, depth=-1)
+
+    def _children(self, parent: nodes.Element, level: int, depth: int) -> None:
+        for node in parent.children:
+            if isinstance(node, nodes.Element):
+                self._node(node, level, depth)
+
+    def _node(self, node: nodes.Element, level: int, depth: int) -> None:
+        if isinstance(node, _SKIPPED):
+            return
+        if isinstance(node, nodes.section):
+            self._section(node, level)
+        elif isinstance(node, nodes.literal_block | nodes.doctest_block | nodes.math_block | nodes.line_block):
+            self.builder.code(node.astext())
+        elif isinstance(node, nodes.table):
+            self._table(node)
+        elif isinstance(node, nodes.bullet_list | nodes.enumerated_list):
+            self._list(node, level, depth + 1)
+        elif isinstance(node, nodes.definition_list):
+            self._definitions(node, level, depth)
+        elif isinstance(node, nodes.field | nodes.option_list_item):
+            name, body = node.children[0].astext(), node.children[-1].astext()
+            self.builder.line(f"{one_line(name)}: {body}", max(depth, 0))
+        elif isinstance(node, nodes.TextElement):
+            self._text(node.astext(), depth)
+        else:
+            self._children(node, level, depth)
+
+    def _text(self, text: str, depth: int) -> None:
+        text = one_line(text)
+        if depth >= 0:
+            self.builder.line(text, depth, "  ")
+        else:
+            self.builder.paragraph(text)
+
+    def _section(self, section: nodes.section, level: int) -> None:
+        title = next((child for child in section.children if isinstance(child, nodes.title)), None)
+        if title is not None:
+            self.builder.heading(title.astext(), level)
+        self._children(section, level + 1, -1)
+
+    def _list(self, parent: nodes.Element, level: int, depth: int) -> None:
+        for number, entry in enumerate(parent.children, start=int(parent.get("start", 1))):
+            marker = f"{number}. " if isinstance(parent, nodes.enumerated_list) else "- "
+            for node in entry.children if isinstance(entry, nodes.Element) else ():
+                if isinstance(node, nodes.paragraph):
+                    self.builder.line(one_line(node.astext()), depth, marker)
+                    marker = "  "
+                elif isinstance(node, nodes.Element):
+                    self._node(node, level, depth)
+
+    def _definitions(self, parent: nodes.Element, level: int, depth: int) -> None:
+        """A long definition gets its term as a heading, a short one stands in a block with it."""
+        for entry in parent.children:
+            if not isinstance(entry, nodes.Element):
+                continue
+            terms = ", ".join(one_line(n.astext()) for n in entry.children if isinstance(n, nodes.term))
+            bodies = [node for node in entry.children if isinstance(node, nodes.definition)]
+            text = "\n".join(body.astext() for body in bodies)
+            own = max(level, TERM_LEVEL) + 1
+            if len(text) >= LONG_DEFINITION_CHARS:
+                self.builder.heading(terms, own)
+                for body in bodies:
+                    self._children(body, own, -1)
+                self.builder.end_sections(own)
+            elif not bodies or not text.strip():
+                self._text(terms, depth)
+            else:
+                self.builder.line(f"{terms}\n{text}", max(depth, 0), "")
+
+    def _table(self, table: nodes.table) -> None:
+        for title in table.children:
+            if isinstance(title, nodes.title):
+                self.builder.paragraph(title.astext())
+        self.builder.table([entry.astext() for entry in row.findall(nodes.entry)] for row in table.findall(nodes.row))
+
+
+_SKIPPED: Final = (
+    nodes.system_message, nodes.comment, nodes.title, nodes.subtitle, nodes.target, nodes.substitution_definition,
+    nodes.docinfo, nodes.decoration, nodes.pending, nodes.problematic, nodes.raw, nodes.image, nodes.meta,
+)  # fmt: skip
