@@ -7,23 +7,20 @@ A stage that is late or down leaves the order as it found it and says so.
 from __future__ import annotations
 
 import logging
-import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from searchd.rerank.pace import Pace
 from searchd.rerank.text import passage_text
 from searchd.rerank.types import Reranker
 from searchd.settings import Stage
-from searchd.types import Candidate, RerankRequest, StageReport
+from searchd.types import Candidate, RerankRequest, StageReport, StageStatus
 
 log = logging.getLogger(__name__)
-
-BATCH_MS = 40.0
-"""What one batch should take, so that a late or cancelled stage stops within about that."""
-FIRST_BATCH, LARGEST_BATCH = 8, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Cascade:
     def __init__(self, load: Callable[[Stage], Reranker], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._load = load
         self._clock = clock
-        self._pairs_per_s: dict[tuple[str, int], float] = {}
+        self._paces: defaultdict[tuple[str, int], Pace] = defaultdict(Pace)
 
     def rerank(
         self,
@@ -88,84 +85,71 @@ class Cascade:
         started = self._clock()
         budget_ms = stage.budget_ms if request.budget_ms is None else min(stage.budget_ms, request.budget_ms)
         end = min(deadline, started + budget_ms / 1000)
+        limit = "the query's time" if end == deadline else f"its budget of {budget_ms} ms"
         logits: dict[str, float] = {}
-
-        def report(status: str, reason: str | None) -> _Scored:
-            ms = (self._clock() - started) * 1000
-            kept = {} if status == "failed" and not logits else logits
-            return _Scored(kept, StageReport(stage.name, status, len(kept), len(entering), ms, reason))  # type: ignore[arg-type]  # literal by construction
-
-        if not entering:
-            return report("full", None)
-        if end <= started:
-            return report("skipped", "no time was left for it")
         try:
-            reranker = self._load(stage)
-            while len(logits) < len(entering):
-                if cancelled():
-                    return report("partial" if logits else "skipped", "the caller went away")
-                size = self._batch_size(stage, end - self._clock())
-                if size == 0:
-                    return report(*self._out_of_time(stage, logits, entering, budget_ms, deadline, end))
-                batch = entering[len(logits) : len(logits) + size]
-                self._score(reranker, query, batch, stage, end, logits)
-        except TimeoutError:
-            if logits:
-                return report(*self._out_of_time(stage, logits, entering, budget_ms, deadline, end))
-            return report("failed", f"no answer within {(end - started) * 1000:.0f} ms")
+            status, reason = self._score_all(query, entering, stage, end, limit, cancelled, logits)
         except Exception as error:
             log.exception("stage %s failed", stage.name)
             logits.clear()
-            return report("failed", f"{type(error).__name__}: {error}"[:300])
-        return report("full", None)
+            status, reason = "failed", f"{type(error).__name__}: {error}"[:300]
+        ms = (self._clock() - started) * 1000
+        return _Scored(logits, StageReport(stage.name, status, len(logits), len(entering), ms, reason))
 
-    def _out_of_time(
+    def _score_all(
         self,
-        stage: Stage,
-        logits: Mapping[str, float],
-        entering: Sequence[Candidate],
-        budget_ms: int,
-        deadline: float,
-        end: float,
-    ) -> tuple[str, str]:
-        what = "the query's time" if end == deadline else f"its budget of {budget_ms} ms"
-        if not logits:
-            return "skipped", f"{what} does not suffice for one batch"
-        return "partial", f"{what} was reached after {len(logits)} of {len(entering)}"
-
-    def _score(
-        self,
-        reranker: Reranker,
         query: str,
-        batch: Sequence[Candidate],
+        entering: Sequence[Candidate],
         stage: Stage,
         end: float,
+        limit: str,
+        cancelled: Callable[[], bool],
         logits: dict[str, float],
-    ) -> None:
-        """Score one batch into `logits` and learn the stage's speed from it."""
-        started = self._clock()
-        texts = [passage_text(candidate) for candidate in batch]
-        scores = reranker.score(query, texts, max_length=stage.max_length, deadline=end)
-        if len(scores) != len(batch):
-            raise ValueError(f"{len(scores)} scores came back for {len(batch)} passages")
-        if not np.isfinite(scores).all():
-            raise ValueError("a score is not a number")
-        logits.update(zip((c.passage_id for c in batch), (float(score) for score in scores), strict=True))
-        took = self._clock() - started
-        if took > 0:
-            key = (stage.model, stage.max_length)
-            rate = len(batch) / took
-            self._pairs_per_s[key] = 0.7 * self._pairs_per_s.get(key, rate) + 0.3 * rate
+    ) -> tuple[StageStatus, str | None]:
+        """Score in batches into `logits` until all is scored, `end` is near or the caller is gone; say how it ended."""
+        if not entering:
+            return "full", None
+        if end <= self._clock():
+            return "skipped", "no time was left for it"
+        reranker = self._load(stage)
+        pace = self._paces[stage.model, stage.max_length]
+        while len(logits) < len(entering):
+            if cancelled():
+                return ("partial" if logits else "skipped"), "the caller went away"
+            asked = self._clock()
+            size = pace.size(end - asked, whole=not logits and (end - asked) * 2000 >= stage.budget_ms)
+            if size == 0:
+                return out_of_time(limit, logits, entering)
+            batch = entering[len(logits) : len(logits) + size]
+            try:
+                logits |= score_batch(reranker, query, batch, stage.max_length, end)
+            except TimeoutError as error:
+                waited = self._clock() - asked
+                if not pace.too_late(len(batch), waited):
+                    return out_of_time(limit, logits, entering)
+                why = str(error) or f"no answer within {waited * 1000:.0f} ms"
+                return "failed", f"{why}, after {len(logits)} of {len(entering)}" if logits else why
+            pace.in_time(len(batch), self._clock() - asked)
+        return "full", None
 
-    def _batch_size(self, stage: Stage, remaining_s: float) -> int:
-        """Return how many pairs to score next: about BATCH_MS worth, no more than fit; 0 if not even one does."""
-        if remaining_s <= 0:
-            return 0
-        rate = self._pairs_per_s.get((stage.model, stage.max_length))
-        if rate is None:
-            return FIRST_BATCH
-        wanted = max(4, min(LARGEST_BATCH, round(rate * BATCH_MS / 1000)))
-        return min(wanted, math.floor(rate * remaining_s))
+
+def score_batch(
+    reranker: Reranker, query: str, batch: Sequence[Candidate], max_length: int, end: float
+) -> dict[str, float]:
+    """Return raw logits by passage id. Raises: TimeoutError at `end`; ValueError for scores that are none."""
+    scores = reranker.score(query, [passage_text(one) for one in batch], max_length=max_length, deadline=end)
+    if len(scores) != len(batch):
+        raise ValueError(f"{len(scores)} scores came back for {len(batch)} passages")
+    if not np.isfinite(scores).all():
+        raise ValueError("a score is not a number")
+    return {candidate.passage_id: float(score) for candidate, score in zip(batch, scores, strict=True)}
+
+
+def out_of_time(limit: str, logits: Mapping[str, float], entering: Sequence[Candidate]) -> tuple[StageStatus, str]:
+    """Say how a stage ends that met its limit."""
+    if not logits:
+        return "skipped", f"{limit} does not suffice for one batch"
+    return "partial", f"{limit} was reached after {len(logits)} of {len(entering)}"
 
 
 def off_reason(stage: Stage, request: RerankRequest) -> str | None:
@@ -196,7 +180,7 @@ def apply_scores(
             return (1, 0.0, fused[candidate.passage_id], candidate.passage_id)
         return (-known[0], -known[1], 0, candidate.passage_id)
 
-    result: list[Candidate] = []
+    scored: list[Candidate] = []
     for rank, candidate in enumerate(sorted(ordered, key=key), start=1):
         if candidate.passage_id in logits:
             scores = {stage.name: logits[candidate.passage_id], f"{stage.name}.blend": values[candidate.passage_id]}
@@ -205,8 +189,8 @@ def apply_scores(
                 scores={**candidate.scores, **scores},
                 ranks={**candidate.ranks, stage.name: rank},
             )
-        result.append(candidate)
-    return result
+        scored.append(candidate)
+    return scored
 
 
 def blended(ordered: Sequence[Candidate], logits: Mapping[str, float], weight: float) -> dict[str, float]:

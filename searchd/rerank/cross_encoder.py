@@ -95,7 +95,7 @@ def _load_folder(folder: Path, trusted: bool, device: Device) -> CrossEncoderRer
     # trusted code may lie in another repository
     options = {"trust_remote_code": trusted, "local_files_only": not trusted}
     tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-    model = AutoModelForSequenceClassification.from_pretrained(
+    model: Any = AutoModelForSequenceClassification.from_pretrained(
         folder, use_safetensors=True, dtype=device.dtype, **options
     )
     model.to(device.name).eval()
