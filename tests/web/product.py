@@ -106,7 +106,12 @@ def opened(data_dir: Path) -> Iterator[Services]:
     stages = [
         {"name": name, "max_length": 64, "depth": 8, "keep": 8, "budget_ms": 20_000} for name in ("small", "large")
     ]
-    overrides = {"data_dir": str(data_dir), "timeout_ms": 30_000, "profiles": {"default": {"stages": stages}}}
+    overrides = {
+        "data_dir": str(data_dir),
+        "timeout_ms": 30_000,
+        "threads": 1,
+        "profiles": {"default": {"stages": stages}},
+    }
     settings = load_settings(Settings, environ={}, overrides=overrides)
     services = build_services(settings)
     try:
