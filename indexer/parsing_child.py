@@ -1,7 +1,7 @@
-"""The child of a ParserPool: reads (name, content) from standard input, answers with parsed documents or a failure.
+"""The parser process: reads requests from its standard input, answers on it; started by `indexer/parsing.py` only.
 
-Run as `python -m indexer.parsing_child MEMORY_MB CPU_S`. It imports no torch, has no network business, and ends when
-its parent does.
+It bounds itself before it reads a byte that a stranger wrote: memory, processor time per file, no core dumps, no
+files written. It ends when its parent does.
 """
 
 from __future__ import annotations
@@ -9,103 +9,93 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import signal
-import struct
+import socket
 import sys
-from typing import Any, BinaryIO
+import threading
 
 import msgspec
 
-from indexer.errors import InputError, ParseFailure
-from indexer.formats.table import FORMATS, format_of
-from indexer.types import ParsedText
-
-HEADER = struct.Struct(">Q")
-
-
-class Request(msgspec.Struct, array_like=True):
-    """A file to parse."""
-
-    name: str
-    content: bytes
+from indexer.errors import ParseFailure
+from indexer.formats.failures import FAILURE_CODES
+from indexer.formats.table import parse
+from indexer.parsing_wire import MAX_REPLY_BYTES, Reply, Request, receive, send
 
 
-class Answer(msgspec.Struct, array_like=True):
-    """Its documents, or why there are none."""
-
-    documents: list[ParsedText]
-    code: str | None = None
-    message: str = ""
-
-
-def read_exactly(stream: BinaryIO, size: int) -> bytes:
-    """Read `size` bytes. Raises: EOFError if the stream ends before."""
-    parts = []
-    while size:
-        part = stream.read(min(size, 1 << 20))
-        if not part:
-            raise EOFError
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
-def answer(request: Request) -> Answer:
-    """Parse one file."""
-    try:
-        found = FORMATS[format_of(request.name, request.content)].parse(request.name, request.content)
-        kept = [document for document in found if document.text.strip()]
-        if not kept:
-            return Answer([], "empty", "the file has 0 characters of text")
-        return Answer(kept)
-    except ParseFailure as error:
-        return Answer([], error.code, str(error))
-    except InputError as error:
-        return Answer([], "malformed", str(error))
-    except MemoryError:
-        return Answer([], "out_of_memory", "the parser passed its memory limit")
-    except RecursionError:
-        return Answer([], "malformed", "nested too deeply")
-    except Exception as error:
-        return Answer([], "malformed", f"{type(error).__name__}: {error}"[:500])
-
-
-def limit(memory_mb: int) -> None:
-    """Bound this process's memory and forbid core dumps."""
-    size = memory_mb * 1024 * 1024
-    for name in ("RLIMIT_DATA", "RLIMIT_AS"):
-        kind = getattr(resource, name, None)
-        if kind is not None:
-            with contextlib.suppress(ValueError, OSError):
-                resource.setrlimit(kind, (size + (256 << 20 if name == "RLIMIT_AS" else 0),) * 2)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def main() -> None:
-    """Answer until standard input ends."""
-    memory_mb, cpu_s = int(sys.argv[1]), int(sys.argv[2])
-    incoming: BinaryIO = sys.stdin.buffer
-    outgoing = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not end up between two answers
-    limit(memory_mb)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    decoder: Any = msgspec.msgpack.Decoder(Request)
-    while True:
-        try:
-            (size,) = HEADER.unpack(read_exactly(incoming, HEADER.size))
-            request = decoder.decode(read_exactly(incoming, size))
-        except EOFError:
-            return
-        signal.setitimer(signal.ITIMER_PROF, cpu_s)  # its default action ends the process
-        found = answer(request)
+def main(memory_mb: int, cpu_s: int) -> None:
+    """Answer requests until the parent closes the connection."""
+    connection = socket.socket(fileno=os.dup(0))
+    quiet = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(quiet, number)
+    _bound(memory_mb)
+    threading.Thread(target=_end_with_parent, args=(connection.fileno(),), daemon=True).start()
+    send(connection, b"ready")
+    while (frame := receive(connection, sys.maxsize)) is not None:
+        signal.setitimer(signal.ITIMER_PROF, cpu_s)
+        reply = _answer(msgspec.msgpack.decode(frame, type=Request))
         signal.setitimer(signal.ITIMER_PROF, 0)
-        try:
-            body = msgspec.msgpack.encode(found)
-        except MemoryError:
-            body = msgspec.msgpack.encode(Answer([], "out_of_memory", "the parser passed its memory limit"))
-        outgoing.write(HEADER.pack(len(body)) + body)
-        outgoing.flush()
+        del frame
+        encoded = _encoded(reply)
+        reply = Reply()
+        send(connection, encoded)
+
+
+def _bound(memory_mb: int) -> None:
+    """Set the limits that hold for the process's life; SIGPROF, unhandled, ends it when the timer runs out."""
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0}
+    # Linux counts private memory under RLIMIT_DATA; RLIMIT_AS would also count every library that is mapped.
+    limits[resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS] = memory_mb * 1_000_000
+    for limit, value in limits.items():
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses some; wall clock and recycling remain there
+            resource.setrlimit(limit, (value, value))
+
+
+def _end_with_parent(descriptor: int) -> None:
+    """Exit when the parent's end is gone, even amid a file."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLHUP | select.POLLERR)
+    poll.poll()
+    os._exit(0)
+
+
+def _answer(request: Request) -> Reply:
+    try:
+        return Reply(documents=parse(request.name, request.content, request.declared_format), rss_mb=_rss_mb())
+    except ParseFailure as failure:
+        return Reply(code=failure.code, message=str(failure)[:2000], rss_mb=_rss_mb())
+    except MemoryError:
+        return Reply(code="out_of_memory", message=FAILURE_CODES["out_of_memory"], rss_mb=sys.maxsize)
+    except RecursionError:
+        return Reply(code="malformed", message="nested too deeply", rss_mb=_rss_mb())
+    except Exception as error:  # whatever a library raises on a damaged file fails this file and no other
+        return Reply(code="malformed", message=f"{type(error).__name__}: {error}"[:2000], rss_mb=_rss_mb())
+
+
+def _encoded(reply: Reply) -> bytes:
+    """Return the reply's bytes, or those of a failure if it is too large to hand over."""
+    try:
+        encoded = msgspec.msgpack.encode(reply)
+    except MemoryError:
+        return msgspec.msgpack.encode(
+            Reply(code="out_of_memory", message=FAILURE_CODES["out_of_memory"], rss_mb=sys.maxsize)
+        )
+    except UnicodeEncodeError as error:
+        return msgspec.msgpack.encode(Reply(code="malformed", message=str(error)[:300], rss_mb=reply.rss_mb))
+    if len(encoded) > MAX_REPLY_BYTES:
+        message = f"more than {MAX_REPLY_BYTES // 1_000_000} MB of text and structure"
+        return msgspec.msgpack.encode(Reply(code="too_large", message=message, rss_mb=sys.maxsize))
+    return encoded
+
+
+def _rss_mb() -> int:
+    """Return the most memory this process has had resident, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1_000_000 if sys.platform == "darwin" else 1_000)
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,168 +1,244 @@
-"""Documents -> passages: whole blocks packed under their headings, long ones cut at sentence and line borders.
+"""Documents to passages: whole blocks of a section packed up to a number of tokens, long blocks cut at natural borders.
 
-Takes a Document with its blocks; gives passages with `text == document.text[start:end]`, never longer than `max_tokens`
-of the embedder's tokenizer. Each block is tokenized once; cuts are found on the token offsets.
+Takes a Document with its blocks; gives passages whose text is `document.text[start:end]`. Every block is tokenized
+once; all later questions ("how many tokens from here to there") are answered from the offsets.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from bisect import bisect_left
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Final
 
+from semantic_text_splitter import TextSplitter
 from tokenizers import Tokenizer
 
-from indexer.types import Block, Document, Passage, passage_id
+from indexer.types import Block, BlockKind, Document, Passage, passage_id
 
-SPLITTER_VERSION = 1
-
-_SENTENCE = re.compile(r"(?<=[.!?;:])[\"')\]]*\s+|\n+|(?<=[。！？])")  # noqa: RUF001  # full-width stops end sentences too
-_LINE = re.compile(r"\n+")
-_SPACE = re.compile(r"\s+")
+SPLITTER_VERSION: Final = 1
+"""Part of every generation's fingerprint: raise it when the same document would be split differently."""
+CHARS_PER_TOKEN: Final = 20
+"""A passage holds at most this many characters per allowed token: tokenizers make one token of a long unknown word."""
+ENCODE_CHARS: Final = 100_000
+MIN_FILL: Final = 0.5
+"""A line border is taken instead of a sentence border only if the piece is at least this full."""
+_SENTENCE: Final = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])[\"'\u201d\u2019)\]]*\s+|\n+")
+_WRAP: Final = re.compile(r"(?<=[^\s.!?:])\n(?=\S)")
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A stretch that is not cut further: offsets in the document, its tokens, and where it stands."""
+    """A stretch that is not cut further: a whole block or a part of a long one."""
 
     start: int
     end: int
-    tokens: int
-    heading_path: tuple[str, ...]
+    kind: BlockKind
     page: int | None
 
 
 class Splitter:
-    """Cuts documents for one embedder. Thread-safe."""
+    """Cuts documents into passages of at most `max_tokens` tokens of this tokenizer. Thread-safe."""
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int, overlap_tokens: int) -> None:
-        self._tokenizer = tokenizer
-        self._max = max_tokens
-        self._overlap = overlap_tokens
+        if max_tokens < 1 or not 0 <= overlap_tokens * 2 <= max_tokens:
+            raise ValueError("overlap_tokens must be between 0 and half of max_tokens")
+        self.max_tokens = max_tokens
+        self.overlap_tokens = overlap_tokens
+        self._tokenizer = _without_truncation(tokenizer)
 
     def split(self, collection: str, document: Document) -> tuple[Passage, ...]:
-        """Return the passages of a document in order; a document without text has none."""
-        text = document.text
-        pieces: list[_Piece] = []
-        blocks = [block for block in self._with_bare_headings(document.blocks) if text[block.start : block.end].strip()]
-        encodings = self._tokenizer.encode_batch([text[b.start : b.end] for b in blocks], add_special_tokens=False)
-        for block, encoding in zip(blocks, encodings, strict=True):
-            pieces.extend(self._pieces(text, block, encoding.offsets))
+        """Return the passages in order; a document without text has none.
+
+        Headings stand in `heading_path`; one that heads nothing becomes a passage of its own.
+        """
+        tokens = _Tokens(self._tokenizer, document.text, document.blocks, self.max_tokens)
+        spans: list[tuple[int, int, tuple[str, ...], int | None]] = []
+        for path, section in _sections(document.blocks):
+            pieces = [piece for block in section for piece in self._pieces(document.text, block, tokens)]
+            spans.extend((start, end, path, page) for start, end, page in self._packed(document.text, pieces, tokens))
         return tuple(
             Passage(
                 passage_id=passage_id(collection, document.document_id, ordinal),
                 document_id=document.document_id,
                 ordinal=ordinal,
-                text=text[start:end],
+                text=document.text[start:end],
                 start=start,
                 end=end,
-                heading_path=piece.heading_path,
-                page=piece.page,
+                heading_path=path,
+                page=page,
             )
-            for ordinal, (start, end, piece) in enumerate(self._packed(text, pieces))
+            for ordinal, (start, end, path, page) in enumerate(spans)
         )
 
-    def _with_bare_headings(self, blocks: Sequence[Block]) -> list[Block]:
-        """Leave headings out (they are in the heading path of what follows) unless nothing follows under them."""
-        kept = []
-        for i, block in enumerate(blocks):
-            if block.kind != "heading":
-                kept.append(block)
-            elif i + 1 == len(blocks) or blocks[i + 1].kind == "heading":
-                kept.append(block)
-        return kept
-
-    # -- blocks into pieces ---------------------------------------------------------------------------------------
-
-    def _pieces(self, text: str, block: Block, offsets: Sequence[tuple[int, int]]) -> list[_Piece]:
-        """Cut a block into pieces of at most `max_tokens`: by sentences or lines, then words, then tokens."""
-        starts = [block.start + begin for begin, _ in offsets]
-        if len(starts) <= self._max:
-            return [self._piece(text, block.start, block.end, len(starts), block)]
-        border = _LINE if block.kind in ("code", "table") else _SENTENCE
-        spans = borders(text, block.start, block.end, border)
-        pieces: list[_Piece] = []
-        for start, end in spans:
-            count = bisect_left(starts, end) - bisect_left(starts, start)
-            if count <= self._max:
-                pieces.append(self._piece(text, start, end, count, block))
-            else:
-                pieces.extend(self._hard_cuts(text, start, end, starts, block))
-        return [piece for piece in pieces if piece.end > piece.start]
-
-    def _hard_cuts(self, text: str, start: int, end: int, starts: Sequence[int], block: Block) -> list[_Piece]:
-        """Cut what has no border: after the last space that fits, else between two tokens."""
-        pieces = []
+    def _pieces(self, text: str, block: Block, tokens: _Tokens) -> Iterator[_Piece]:
+        """Yield the block whole if it fits, else parts that fit."""
+        start, end = _stripped(text, block.start, block.end)
         while start < end:
-            first = bisect_left(starts, start)
-            if first + self._max >= len(starts) or starts[first + self._max] >= end:
-                pieces.append(self._piece(text, start, end, bisect_left(starts, end) - first, block))
-                break
-            limit = starts[first + self._max]
-            space = max((m.end() for m in _SPACE.finditer(text, start + 1, limit)), default=0)
-            cut = space if space > start else max(limit, start + 1)
-            pieces.append(self._piece(text, start, cut, bisect_left(starts, cut) - first, block))
+            cut = end if tokens.fits(start, end) else self._cut(text, start, end, block.kind, tokens)
+            left, right = _stripped(text, start, cut)
+            if left < right:
+                yield _Piece(left, right, block.kind, block.page)
             start = cut
-        return pieces
 
-    def _piece(self, text: str, start: int, end: int, tokens: int, block: Block) -> _Piece:
-        while start < end and text[start].isspace():
-            start += 1
-        while end > start and text[end - 1].isspace():
-            end -= 1
-        return _Piece(start, end, tokens, block.heading_path, block.page)
+    def _cut(self, text: str, start: int, end: int, kind: BlockKind, tokens: _Tokens) -> int:
+        """Return where to end a part that begins at `start`: the best border before its tokens run out."""
+        limit = min(tokens.reach(start), end)
+        window = text[start : min(end, limit + (limit - start) // 4 + 1)]
+        if kind in ("table", "code", "list"):
+            line = window.rfind("\n", 0, limit - start + 1)
+            if line > 0 and window[:line].strip():
+                return start + line + 1
+        # Wrapped lines of running text are no borders; a copy of equal length hides them from the library.
+        unwrapped = window if kind == "code" else _WRAP.sub(" ", window)
+        first: str = TextSplitter(limit - start, trim=False).chunks(unwrapped)[0]
+        size = len(first)
+        return start + (size if 0 < size <= limit - start and first.strip() else limit - start)
 
-    # -- pieces into passages -------------------------------------------------------------------------------------
+    def _packed(self, text: str, pieces: Sequence[_Piece], tokens: _Tokens) -> Iterator[tuple[int, int, int | None]]:
+        """Yield (start, end, page) of passages: as many pieces as fit, begun a little before the border."""
+        at = 0
+        while at < len(pieces):
+            start = self._overlapped(text, pieces, at, tokens) if at else pieces[0].start
+            last = at
+            while last + 1 < len(pieces) and tokens.fits(start, pieces[last + 1].end):
+                last += 1
+            yield start, pieces[last].end, pieces[at].page
+            at = last + 1
 
-    def _packed(self, text: str, pieces: Sequence[_Piece]) -> list[tuple[int, int, _Piece]]:
-        """Pack neighbours under one heading up to `max_tokens`; return (start, end, first piece) per passage."""
-        packed: list[tuple[int, int, _Piece]] = []
-        group: list[_Piece] = []
-        fresh = 0
-        for piece in pieces:
-            together = sum(p.tokens for p in group) + piece.tokens
-            if group and (piece.heading_path != group[0].heading_path or together > self._max):
-                packed.append((group[0].start, group[-1].end, group[fresh if fresh < len(group) else 0]))
-                same = piece.heading_path == group[0].heading_path
-                group = self._tail(group, self._max - piece.tokens) if same else []
-                fresh = len(group)
-            group.append(piece)
-        if group:
-            packed.append((group[0].start, group[-1].end, group[fresh if fresh < len(group) else 0]))
-        return self._fitting(text, packed)
+    def _overlapped(self, text: str, pieces: Sequence[_Piece], at: int, tokens: _Tokens) -> int:
+        """Return where the passage that begins with piece `at` starts: some sentences or lines of the piece before.
 
-    def _tail(self, group: Sequence[_Piece], room: int) -> list[_Piece]:
-        """Return the last pieces of a passage that the next one repeats: within the overlap and the room there is."""
-        kept: list[_Piece] = []
-        tokens = 0
-        for piece in reversed(group[1:]):
-            tokens += piece.tokens
-            if tokens > min(self._overlap, room):
-                break
-            kept.insert(0, piece)
-        return kept
+        Whole ones are taken; where a sentence was cut in two, its last words are.
+        """
+        piece, before = pieces[at], pieces[at - 1]
+        earliest = max(tokens.back(piece.start, self.overlap_tokens), before.start)
+        if self.overlap_tokens == 0 or earliest >= piece.start:
+            return piece.start
+        whole = before.kind in ("table", "code", "list")
+        starts = [earliest] if earliest == before.start else []
+        if whole:
+            starts += [n + 1 for n in range(earliest, before.end) if text[n] == "\n"]
+        else:
+            starts += [match.end() for match in _SENTENCE.finditer(text, earliest, before.end)]
+            if not starts and not _ends_sentence(text, before.end):
+                space = re.compile(r"\s+").search(text, earliest, before.end)
+                starts = [space.end()] if space else []
+        for start in starts:
+            start = _stripped(text, start, before.end)[0]
+            if start < before.end and tokens.fits(start, piece.end):
+                return start
+        return piece.start
 
-    def _fitting(self, text: str, packed: list[tuple[int, int, _Piece]]) -> list[tuple[int, int, _Piece]]:
-        """Count each passage whole: between pieces lies text (line breaks, markers) that may add a token or two."""
-        counts = [
-            len(encoding.ids)
-            for encoding in self._tokenizer.encode_batch([text[s:e] for s, e, _ in packed], add_special_tokens=False)
-        ]
-        fitting: list[tuple[int, int, _Piece]] = []
-        for (start, end, piece), count in zip(packed, counts, strict=True):
-            if count <= self._max:
-                fitting.append((start, end, piece))
+
+class _Tokens:
+    """Where the tokens of a document begin and end, in characters."""
+
+    def __init__(self, tokenizer: Tokenizer, text: str, blocks: Sequence[Block], max_tokens: int) -> None:
+        self._max = max_tokens
+        self._max_chars = max_tokens * CHARS_PER_TOKEN
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start, end in _stretches(text, blocks):
+            for left, right in tokenizer.encode(text[start:end], add_special_tokens=False).offsets:
+                if right > left:
+                    self._starts.append(start + left)
+                    self._ends.append(start + right)
+
+    def fits(self, start: int, end: int) -> bool:
+        """Say whether `text[start:end]` is within a passage's limits."""
+        if end - start > self._max_chars:
+            return False
+        return bisect_left(self._starts, end) - bisect_right(self._ends, start) <= self._max
+
+    def reach(self, start: int) -> int:
+        """Return the furthest end of a passage that begins at `start`, at least one character on."""
+        last = bisect_right(self._ends, start) + self._max
+        furthest = self._starts[last] if last < len(self._starts) else start + self._max_chars
+        return max(start + 1, min(furthest, start + self._max_chars))
+
+    def back(self, end: int, count: int) -> int:
+        """Return where the last `count` tokens before `end` begin."""
+        first = bisect_left(self._starts, end) - count
+        return self._starts[max(0, first)] if self._starts else end
+
+
+def _sections(blocks: Sequence[Block]) -> Iterator[tuple[tuple[str, ...], list[Block]]]:
+    """Yield runs of blocks under one heading, with their path; headings that head nothing come as runs too."""
+    run: list[Block] = []
+    bare: list[Block] = []
+    path: tuple[str, ...] = ()
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        if block.kind != "heading":
+            if run and block.heading_path != path:
+                yield path, run
+                run = []
+            path = block.heading_path
+            run.append(block)
+            continue
+        if run:
+            yield path, run
+            run = []
+        if following is None or (following.kind == "heading" and not _within(following, block)):
+            if bare and bare[-1].heading_path[:-1] != block.heading_path[:-1]:
+                yield bare[0].heading_path[:-1], bare
+                bare = []
+            bare.append(block)
+            if following is not None and following.kind == "heading" and _is_bare_sibling(block, following):
                 continue
-            offsets = self._tokenizer.encode(text[start:end], add_special_tokens=False).offsets
-            starts = [start + begin for begin, _ in offsets]
-            block = Block("paragraph", start, end, piece.heading_path, piece.page)
-            fitting.extend((p.start, p.end, p) for p in self._hard_cuts(text, start, end, starts, block))
-        return fitting
+        if bare:
+            yield bare[0].heading_path[:-1], bare
+            bare = []
+    if run:
+        yield path, run
 
 
-def borders(text: str, start: int, end: int, border: re.Pattern[str]) -> list[tuple[int, int]]:
-    """Return the spans between borders within text[start:end], in order, covering all of it."""
-    cuts = [start, *(found.end() for found in border.finditer(text, start, end)), end]
-    return [(a, b) for a, b in pairwise(sorted(set(cuts))) if b > a]
+def _within(inner: Block, outer: Block) -> bool:
+    """Say whether a heading stands under another, whose words its path then carries."""
+    depth = len(outer.heading_path)
+    return len(inner.heading_path) > depth and inner.heading_path[:depth] == outer.heading_path
+
+
+def _is_bare_sibling(block: Block, following: Block) -> bool:
+    return (
+        False
+        if block.heading_path == following.heading_path
+        else len(block.heading_path) == len(following.heading_path)
+    )
+
+
+def _stretches(text: str, blocks: Sequence[Block]) -> Iterator[tuple[int, int]]:
+    """Yield the parts of the text to tokenize: neighbouring blocks together, cut at white space into moderate sizes."""
+    if not blocks:
+        return
+    start, last = blocks[0].start, blocks[-1].end
+    while start < last:
+        end = min(start + ENCODE_CHARS, last)
+        if end < last:
+            space = next((n for n in range(end, max(start, end - 4000), -1) if text[n - 1].isspace()), None)
+            end = space or end
+        yield start, end
+        start = end
+
+
+def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def _ends_sentence(text: str, end: int) -> bool:
+    return text[max(0, end - 2) : end].rstrip("\"'\u201d\u2019)]").endswith((".", "!", "?", ":", "\u3002"))
+
+
+@functools.lru_cache(maxsize=4)
+def _without_truncation(tokenizer: Tokenizer) -> Tokenizer:
+    """Return a copy that neither truncates nor pads; the embedder's own is set to do both, and changes as it runs."""
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy

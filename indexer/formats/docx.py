@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import docx
+from docx.opc.exceptions import OpcError
 from docx.oxml.ns import qn
+from lxml.etree import LxmlError
 
 from indexer.formats.archive import check_office
 from indexer.formats.builder import TextBuilder
@@ -28,7 +30,7 @@ def parse(name: str, content: bytes) -> list[ParsedText]:
         builder = TextBuilder()
         _Walk(builder, document).run()
         title, metadata = core_properties(document.core_properties)
-    except (KeyError, ValueError, AttributeError, IndexError, TypeError) as error:
+    except (KeyError, ValueError, AttributeError, IndexError, TypeError, OpcError, LxmlError) as error:
         raise failure("malformed", f"not a readable Word document: {type(error).__name__}: {error}"[:300]) from error
     return [builder.build(name, title, metadata)]
 
@@ -36,7 +38,12 @@ def parse(name: str, content: bytes) -> list[ParsedText]:
 def core_properties(properties: Any) -> tuple[str | None, Metadata]:
     """Return title and metadata (author, date, keywords, language) of an office file; damaged ones are left out."""
     found: dict[str, str] = {}
-    for key, attribute in (("author", "author"), ("date", "modified"), ("keywords", "keywords"), ("language", "language")):
+    for key, attribute in (
+        ("author", "author"),
+        ("date", "modified"),
+        ("keywords", "keywords"),
+        ("language", "language"),
+    ):
         try:
             value = getattr(properties, attribute)
         except (ValueError, AttributeError, TypeError):

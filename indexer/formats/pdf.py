@@ -48,7 +48,9 @@ def parse(name: str, content: bytes) -> list[ParsedText]:
     builder = TextBuilder()
     _add_pages(builder, _without_running_lines(pages), outline)
     if not builder.chars:
-        raise failure("empty", f"0 characters of text in {len(pages):,} pages; scanned pages need text recognition first")
+        raise failure(
+            "empty", f"0 characters of text in {len(pages):,} pages; scanned pages need text recognition first"
+        )
     title = _OFFICE.sub("", one_line(clean(properties.pop("title", ""))))
     return [builder.build(name, None if _NO_TITLE.match(title) else title, properties)]
 

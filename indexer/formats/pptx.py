@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import pptx
+from lxml.etree import LxmlError
 from pptx.exc import PythonPptxError
 
 from indexer.formats.archive import check_office
@@ -28,7 +29,7 @@ def parse(name: str, content: bytes) -> list[ParsedText]:
             builder.page = number
             _add_slide(builder, slide)
         title, metadata = core_properties(presentation.core_properties)
-    except (KeyError, ValueError, AttributeError, IndexError, TypeError, PythonPptxError) as error:
+    except (KeyError, ValueError, AttributeError, IndexError, TypeError, PythonPptxError, LxmlError) as error:
         raise failure("malformed", f"not a readable presentation: {type(error).__name__}: {error}"[:300]) from error
     if title in (None, "PowerPoint Presentation"):
         title = None

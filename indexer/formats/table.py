@@ -16,7 +16,10 @@ from indexer.formats.encoding import is_binary
 from indexer.formats.failures import failure
 from indexer.types import ParsedText
 
-_HTML: Final = re.compile(rb"^(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
+_HTML: Final = re.compile(
+    rb"^(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
@@ -26,7 +29,9 @@ def _never(content: bytes) -> bool:
 
 def _is_zip_with(member: bytes) -> Callable[[bytes], bool]:
     """Return a test for a zip archive that names this member: in the central directory, near the end."""
-    return lambda content: content.startswith(b"PK\x03\x04") and (member in content[-200_000:] or member in content[:8192])
+    return lambda content: (
+        content.startswith(b"PK\x03\x04") and (member in content[-200_000:] or member in content[:8192])
+    )
 
 
 @dataclass(frozen=True, slots=True)

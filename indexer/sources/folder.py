@@ -1,19 +1,27 @@
-"""Files and folders as sources, in a fixed order; hidden entries and links out of the folder are left alone."""
+"""Files and folders as sources: walks them in a fixed order and reads each file once.
+
+Gives SourceFile values for ingestion, and UnreadableFile for what cannot or may not be read. Time stamps are no part
+of a source: touching a file changes nothing.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from indexer.settings import Settings
 from indexer.types import SourceFile
 
+_SKIPPED: Final = frozenset({"__pycache__", "node_modules"})
+
 
 @dataclass(frozen=True, slots=True)
 class UnreadableFile:
-    """A file that was met and cannot be taken, with its code of FAILURE_CODES and the reason."""
+    """A file that was met but not read; `code` is one of FAILURE_CODES."""
 
     uri: str
     code: str
@@ -21,43 +29,79 @@ class UnreadableFile:
 
 
 def walk(
-    paths: Sequence[Path], settings: Settings, *, access: tuple[str, ...] | None = None
+    paths: Sequence[Path], settings: Settings, *, access: tuple[str, ...] | None = None, hidden: bool = False
 ) -> Iterator[SourceFile | UnreadableFile]:
-    """Yield every file under `paths` once, sorted by name within each; its uri is the file's address."""
-    seen: set[Path] = set()
+    """Yield every file under `paths` once, by name within each folder; files given by name are always taken.
+
+    Hidden files and folders are left out unless `hidden`. Links are followed only within the folder given.
+    """
+    seen: set[str] = set()
     for path in paths:
-        root = path.absolute()
-        for file in files_under(root):
-            if file not in seen:
-                seen.add(file)
-                yield read(file, root if root.is_dir() else root.parent, settings, access)
+        root = Path(os.path.abspath(path.expanduser()))
+        found = _files(root, root.resolve(), hidden) if root.is_dir() else iter([root])
+        for file in found:
+            if isinstance(file, UnreadableFile):
+                yield file
+            elif (uri := _uri(file)) not in seen:
+                seen.add(uri)
+                yield _read(file, uri, settings, access)
 
 
-def files_under(root: Path) -> Iterator[Path]:
-    """Yield the files of a folder and its folders, without hidden ones and without following linked folders."""
-    if not root.is_dir():
-        yield root
-        return
-    for folder, folders, names in os.walk(root, followlinks=False):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield Path(folder) / name
+def _files(folder: Path, root: Path, hidden: bool) -> Iterator[Path | UnreadableFile]:
+    stack: list[Path] = [folder]
+    while stack:
+        current = stack.pop()
+        try:
+            entries = sorted(os.scandir(current), key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            yield UnreadableFile(_uri(current), "unreadable", f"{error.strerror}")
+            continue
+        folders: list[Path] = []
+        for entry in entries:
+            if (entry.name.startswith(".") and not hidden) or entry.name in _SKIPPED:
+                continue
+            path = Path(entry.path)
+            if entry.is_symlink() and not _inside(path, root):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            elif not entry.is_dir():
+                yield path
+        stack.extend(reversed(folders))
 
 
-def read(file: Path, root: Path, settings: Settings, access: tuple[str, ...] | None) -> SourceFile | UnreadableFile:
-    """Read one file within the limits."""
-    uri = file.as_uri()
+def _inside(link: Path, root: Path) -> bool:
+    """Say whether a link leads to a file within the folder that was given; links to folders are never followed."""
     try:
-        if file.is_symlink() and not file.resolve().is_relative_to(root.resolve()):
-            return UnreadableFile(uri, "unreadable", "a link that leads out of the folder")
-        if not file.is_file():
-            return UnreadableFile(uri, "unreadable", "no regular file")
-        limit = settings.max_document_mb * 1_000_000
-        if file.stat().st_size > limit:
-            return UnreadableFile(uri, "too_large", f"{file.stat().st_size:,} bytes; at most {limit:,} are taken")
-        content = file.read_bytes()
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return False
+    return target.is_file() and target.is_relative_to(root)
+
+
+def _read(path: Path, uri: str, settings: Settings, access: tuple[str, ...] | None) -> SourceFile | UnreadableFile:
+    limit = settings.max_document_mb * 1_000_000
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device would block or never end
+            return UnreadableFile(uri, "unreadable", "not a regular file")
+        if status.st_size > limit:
+            return UnreadableFile(
+                uri, "too_large", f"{status.st_size:,} bytes; at most {settings.max_document_mb} MB are taken"
+            )
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
     except OSError as error:
         return UnreadableFile(uri, "unreadable", error.strerror or str(error))
-    relative = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
-    return SourceFile(uri=uri, name=file.name, content=content, metadata={"path": relative}, access=access)
+    if len(content) > limit:
+        return UnreadableFile(uri, "too_large", f"grew past {settings.max_document_mb} MB while it was read")
+    name = os.fsencode(path.name).decode("utf-8", "replace")
+    shown = os.fsencode(path).decode("utf-8", "replace")
+    metadata = {"path": shown, "extension": path.suffix.lower().lstrip(".").encode("utf-8", "replace").decode()}
+    kept = {key: value for key, value in metadata.items() if value}
+    return SourceFile(uri=uri, name=name, content=content, metadata=kept, access=access)
+
+
+def _uri(path: Path) -> str:
+    """Return the file:// address of an absolute path, percent-encoded from its bytes."""
+    return path.as_uri()
