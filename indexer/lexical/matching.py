@@ -6,7 +6,7 @@ written. Phrases, `+` and `title:` are conditions, and what is forbidden exclude
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import tantivy
 
@@ -27,6 +27,9 @@ JOINED_BOOST = 0.2
 """Of `real-time` as written, beside its parts: 0 .392/.513, 0.2 .392/.511, 0.5 .392/.507, 1 .390/.505."""
 PART_BOOST = 0.05
 """Of the parts of an identifier: 0.05 .392/.507, 1 .395/.509; low, so that it comes before its scattered parts."""
+
+MAX_PIECES = 64
+"""Of a word or phrase with more parts and signs only so many are looked for: 512 of them took 200 ms, these take 20."""
 
 Must, Should, MustNot = tantivy.Occur.Must, tantivy.Occur.Should, tantivy.Occur.MustNot
 
@@ -72,40 +75,44 @@ class Matcher:
         fields = (TITLE,) if clause.title_only else tuple(BOOSTS)
         words = list(words_of(clause.text))
         if clause.phrase:
-            yield from self._phrase(self.analyzer.exact(words), fields)
+            yield from self._phrase(self._whole(words), fields)
         else:
             for word in words:
                 yield from self._word(word, fields)
 
     def _word(self, word: Word, fields: Sequence[str]) -> Iterator[tantivy.Query]:
         """Yield what a word matches: its stems, itself as written a little, and whole what signs hold together."""
-        exact = self.analyzer.exact([word])
+        exact = self._whole([word])
         weight = PART_BOOST if word.is_identifier else 1.0
-        for token in self._stems(word):
+        stems = self._stems(word)
+        for stem in stems:
             for field in fields:
-                yield boosted(tantivy.Query.term_query(self.schema, field, token.term), weight * BOOSTS[field])
+                yield boosted(tantivy.Query.term_query(self.schema, field, stem), weight * BOOSTS[field])
         if word.is_identifier:
             yield from self._phrase(exact, fields)
         elif len(exact) == 1:
             yield from self._phrase(exact, fields, EXACT_BOOST)
-        elif word.is_joined and len(self._stems(word)) > 1:
+        elif word.is_joined and len(stems) > 1:
             yield from self._phrase(exact, fields, 1.0 if word.has_digits else JOINED_BOOST)
 
-    def _stems(self, word: Word) -> list[Token]:
-        """Return a word's stems, without the `s` of `perl's`."""
-        stems = self.analyzer.stemmed([word])
+    def _stems(self, word: Word) -> list[str]:
+        """Return a word's different stems, without the `s` of `perl's`."""
+        stems = list(dict.fromkeys(token.term for token in self.analyzer.stemmed([word])))[:MAX_PIECES]
         if word.is_identifier or len(stems) == 1:
             return stems
-        return [token for token in stems if token.term not in self.stopwords] or stems
+        return [stem for stem in stems if stem not in self.stopwords] or stems
 
-    def _phrase(self, tokens: Sequence[Token], fields: Sequence[str], weight: float = 1.0) -> Iterator[tantivy.Query]:
-        terms: list[str | tuple[int, str]] = [token.term for token in tokens]
+    def _whole(self, words: Iterable[Word]) -> list[str]:
+        """Return the terms of a phrase."""
+        return [token.term for token in self.analyzer.exact(words)[:MAX_PIECES]]
+
+    def _phrase(self, terms: Sequence[str], fields: Sequence[str], weight: float = 1.0) -> Iterator[tantivy.Query]:
         for field in fields:
             exact = EXACT_OF[field]
             if len(terms) == 1:
                 found = tantivy.Query.term_query(self.schema, exact, terms[0])
             else:
-                found = tantivy.Query.phrase_query(self.schema, exact, terms)
+                found = tantivy.Query.phrase_query(self.schema, exact, [*terms])
             yield boosted(found, weight * BOOSTS[field])
 
     # -- places ---------------------------------------------------------------------------------------------------
@@ -137,28 +144,24 @@ class Matcher:
         words = self._plain_words(query)
         for clause in query.clauses:
             if clause.phrase and not clause.forbidden:
-                wholes.append((clause.text, _terms(self.analyzer.exact(words_of(clause.text))), []))
+                wholes.append((clause.text, self._whole(words_of(clause.text)), []))
             elif (clause.required or clause.title_only) and not clause.forbidden:
                 words.extend(words_of(clause.text))
         for word in words:
             written = "".join(piece.text for piece in word.pieces)
-            parts = _terms(self._stems(word))
+            parts = self._stems(word)
             if word.is_identifier:
-                wholes.append((written, _terms(self.analyzer.exact([word])), parts))
+                wholes.append((written, self._whole([word]), parts))
                 continue
             stems = {**dict.fromkeys(parts, written), **stems}
             if word.is_spaceless and len(word.pieces) == 1:
-                wholes.append((written, _terms(self.analyzer.exact([word])), []))
+                wholes.append((written, self._whole([word]), []))
         return wholes, stems
 
 
 def is_plain(clause: Clause) -> bool:
     """Say whether a clause is a mere word."""
     return not (clause.phrase or clause.required or clause.forbidden or clause.title_only)
-
-
-def _terms(tokens: Sequence[Token]) -> list[str]:
-    return [token.term for token in tokens]
 
 
 def _places(tokens: Sequence[Token], terms: Sequence[str], written: str) -> list[tuple[int, int, str]]:
@@ -169,7 +172,7 @@ def _places(tokens: Sequence[Token], terms: Sequence[str], written: str) -> list
     return [
         (tokens[i].start, tokens[i + count - 1].end, written)
         for i in range(len(tokens) - count + 1)
-        if tokens[i].term == terms[0] and _terms(tokens[i : i + count]) == terms
+        if tokens[i].term == terms[0] and [token.term for token in tokens[i : i + count]] == terms
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from itertools import pairwise
 
 import pytest
@@ -14,6 +13,7 @@ from indexer.lexical import Clause, LexicalQuery
 from indexer.lexical.matching import Matcher
 from indexer.lexical.query import MAX_QUERY_CHARS, MAX_QUERY_TERMS, parse_query
 from indexer.lexical.schema import build_schema
+from tests.indexer.lexical.timing import takes_within
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,11 @@ MATCHER = Matcher(build_schema(), "en")
 @given(TEXTS)
 @settings(max_examples=1500, deadline=None)
 def test_any_text_is_a_query_that_compiles_and_marks_text_or_passes_a_limit(text: str) -> None:
-    start = time.thread_time()
+    assert takes_within(0.05, lambda: parse_query(text))
     try:
         query = parse_query(text)
     except LimitError:
         return
-    assert time.thread_time() - start < 0.05
     compiled = MATCHER.compile(query)
     assert (compiled is None) == all(clause.forbidden for clause in query.clauses)
     places = MATCHER.matched_terms(query, text)
@@ -100,14 +99,4 @@ def test_any_text_is_a_query_that_compiles_and_marks_text_or_passes_a_limit(text
 def test_the_longest_queries_of_any_kind_are_settled_within_50_ms(piece: str) -> None:
     for size in (MAX_QUERY_CHARS, 20_000):
         text = (piece * size)[:size]
-        best = float("inf")
-        for _ in range(3):
-            start = time.thread_time()
-            try:
-                query = parse_query(text)
-            except LimitError:
-                pass
-            else:
-                MATCHER.compile(query)
-            best = min(best, time.thread_time() - start)
-        assert best < 0.05
+        assert takes_within(0.05, lambda text=text: MATCHER.compile(parse_query(text)))  # type: ignore[misc]  # bound now
