@@ -11,6 +11,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from semantic_text_splitter import TextSplitter
@@ -23,8 +24,6 @@ SPLITTER_VERSION: Final = 1
 CHARS_PER_TOKEN: Final = 20
 """A passage holds at most this many characters per allowed token: tokenizers make one token of a long unknown word."""
 ENCODE_CHARS: Final = 100_000
-MIN_FILL: Final = 0.5
-"""A line border is taken instead of a sentence border only if the piece is at least this full."""
 _SENTENCE: Final = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])[\"'\u201d\u2019)\]]*\s+|\n+")
 _WRAP: Final = re.compile(r"(?<=[^\s.!?:])\n(?=\S)")
 
@@ -74,18 +73,20 @@ class Splitter:
         )
 
     def _pieces(self, text: str, block: Block, tokens: _Tokens) -> Iterator[_Piece]:
-        """Yield the block whole if it fits, else parts that fit."""
+        """Yield the block whole if it fits, else parts that fit; later parts leave room for what they repeat."""
         start, end = _stripped(text, block.start, block.end)
+        spare = 0
         while start < end:
-            cut = end if tokens.fits(start, end) else self._cut(text, start, end, block.kind, tokens)
+            whole = tokens.fits(start, end, spare)
+            cut = end if whole else self._cut(text, start, min(tokens.reach(start, spare), end), end, block.kind)
+            spare = self.overlap_tokens
             left, right = _stripped(text, start, cut)
             if left < right:
                 yield _Piece(left, right, block.kind, block.page)
             start = cut
 
-    def _cut(self, text: str, start: int, end: int, kind: BlockKind, tokens: _Tokens) -> int:
-        """Return where to end a part that begins at `start`: the best border before its tokens run out."""
-        limit = min(tokens.reach(start), end)
+    def _cut(self, text: str, start: int, limit: int, end: int, kind: BlockKind) -> int:
+        """Return where to end a part that begins at `start`: the best border up to `limit`, where its tokens run out."""
         window = text[start : min(end, limit + (limit - start) // 4 + 1)]
         if kind in ("table", "code", "list"):
             line = window.rfind("\n", 0, limit - start + 1)
@@ -147,15 +148,15 @@ class _Tokens:
                     self._starts.append(start + left)
                     self._ends.append(start + right)
 
-    def fits(self, start: int, end: int) -> bool:
-        """Say whether `text[start:end]` is within a passage's limits."""
+    def fits(self, start: int, end: int, spare: int = 0) -> bool:
+        """Say whether `text[start:end]` is within a passage's limits with `spare` tokens left."""
         if end - start > self._max_chars:
             return False
-        return bisect_left(self._starts, end) - bisect_right(self._ends, start) <= self._max
+        return bisect_left(self._starts, end) - bisect_right(self._ends, start) <= self._max - spare
 
-    def reach(self, start: int) -> int:
+    def reach(self, start: int, spare: int = 0) -> int:
         """Return the furthest end of a passage that begins at `start`, at least one character on."""
-        last = bisect_right(self._ends, start) + self._max
+        last = bisect_right(self._ends, start) + self._max - spare
         furthest = self._starts[last] if last < len(self._starts) else start + self._max_chars
         return max(start + 1, min(furthest, start + self._max_chars))
 
@@ -170,7 +171,7 @@ def _sections(blocks: Sequence[Block]) -> Iterator[tuple[tuple[str, ...], list[B
     run: list[Block] = []
     bare: list[Block] = []
     path: tuple[str, ...] = ()
-    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+    for block, following in zip_longest(blocks, blocks[1:]):
         if block.kind != "heading":
             if run and block.heading_path != path:
                 yield path, run

@@ -26,6 +26,8 @@ MAX_PAGES: Final = 20_000
 MAX_OUTLINE: Final = 20_000
 MAX_OUTLINE_DEPTH: Final = 8
 EDGE_LINES: Final = 2
+SPARSE_LINES: Final = 8
+"""A page with fewer lines has an edge of one line: its text would else be taken for a running title."""
 _SOFT_HYPHEN: Final = re.compile("[\x02\ufffe\u00ad]\\s*\n?\\s*")
 _DIGITS: Final = re.compile(r"\d+|\b[ivxlc]+\b")
 _BULLET: Final = re.compile(r"^\s*(?:[\u2022\u25cf\u25aa\u2013\uf0b7*-]\s+|\(?\d{1,3}[.)]\s+)")
@@ -141,13 +143,19 @@ def _without_running_lines(pages: Sequence[str]) -> list[list[str]]:
         return split
     seen: Counter[str] = Counter()
     for lines in split:
-        seen.update({_shape(line) for line in (*lines[:EDGE_LINES], *lines[-EDGE_LINES:])})
+        seen.update({_shape(lines[n]) for n in _edge(lines)})
     running = {shape for shape, count in seen.items() if count > len(split) * 0.5}
     kept = []
     for lines in split:
-        edge = {*range(EDGE_LINES), *range(len(lines) - EDGE_LINES, len(lines))}
+        edge = _edge(lines)
         kept.append([line for n, line in enumerate(lines) if n not in edge or _shape(line) not in running])
     return kept
+
+
+def _edge(lines: Sequence[str]) -> set[int]:
+    """Return the places of a page's first and last lines."""
+    size = min(EDGE_LINES if len(lines) >= SPARSE_LINES else 1, len(lines))
+    return {*range(size), *range(len(lines) - size, len(lines))}
 
 
 def clean_lines(page: str) -> str:
