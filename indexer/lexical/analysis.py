@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import tantivy
 
-ANALYZER_VERSION = 3
+ANALYZER_VERSION = 4
 """Grows with every change here, in stopwords.py or in schema.py; it is part of a generation's recipe."""
 
 LANGUAGES = {
@@ -28,7 +28,7 @@ LANGUAGES = {
 """Languages with a stemmer (Snowball); text of any other language is folded, but not stemmed."""
 
 MAX_TERM_CHARS = 100
-KNOWN_WORDS = 200_000
+KNOWN_WORDS = 50_000
 
 
 def _marks() -> str:
@@ -43,6 +43,7 @@ def _marks() -> str:
 _SPACELESS = (
     "\u0e01-\u0e4e\u0e81-\u0ecd\u1000-\u109f\u1780-\u17d3"  # Thai, Lao, Burmese, Khmer
     "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # kana
+    "\uac00-\ud7a3"  # Korean has spaces, but its endings stick to the words
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese characters
 )
 _SIGNS = "._:/\\\\@+#&'\u2019$%~-"
