@@ -93,8 +93,11 @@ class ParserPool:
                 child.end()
         child = _Child(self._settings)
         with self._lock:
-            self._busy.add(child)
-        return child
+            if not self._closed:
+                self._busy.add(child)
+                return child
+        child.end()
+        raise TransientError("the parser pool is closed")
 
     def _put_back(self, child: _Child, *, keep: bool) -> None:
         with self._lock:

@@ -16,6 +16,7 @@ import sys
 import threading
 
 import msgspec
+import psutil
 
 from indexer.errors import ParseFailure
 from indexer.formats.failures import FAILURE_CODES
@@ -92,9 +93,8 @@ def _encoded(reply: Reply) -> bytes:
 
 
 def _rss_mb() -> int:
-    """Return the most memory this process has had resident, MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1_000_000 if sys.platform == "darwin" else 1_000)
+    """Return this process's resident memory, MB; `ru_maxrss` would tell what the parent had when it started us."""
+    return int(psutil.Process().memory_info().rss) // 1_000_000
 
 
 if __name__ == "__main__":
