@@ -34,9 +34,9 @@ from indexer.vectors.edge_files import (
 )
 from indexer.vectors.edge_growth import Builder, Growth, Written
 from indexer.vectors.edge_part import DIALECT, Part, Retired, require_shape, vector_of, version_of
-from indexer.vectors.filters import compile_filter, scoped, second_look
-from indexer.vectors.payload import DOCUMENT_ID, payload_of
-from indexer.vectors.ranking import Scored, as_ranking, best, checked, ordered
+from indexer.vectors.filters import question
+from indexer.vectors.payload import DOCUMENT_ID, checked, points_of
+from indexer.vectors.ranking import Scored, as_ranking, best, ordered
 
 PART_POINTS = 20_000
 """Vectors appended to a part before the next is begun: searched exactly in 3 ms, opened in 50 ms, built in 12 s.
@@ -118,19 +118,14 @@ class EdgeIndex:
 
         In this order no search in between misses a document that was there before and is there after.
         """
-        points: list[edge.Point] = []
-        documents = list({document.document_id: document for document in documents}.values())
-        for document in documents:
-            vectors = checked(document.vectors, len(document.passages), self.dimension, document.document_id)
-            payload = payload_of(document)
-            for passage, vector in zip(document.passages, vectors, strict=True):
-                points.append(edge.Point(passage.passage_id, vector.tolist(), payload))
+        names, data = points_of(documents, self.dimension)
+        points = [edge.Point(one.passage_id, one.vector, one.payload) for one in data]
         with self.writing:
             self._require_open()
             self.append(points)
             self.written.appended += len(points)
             crash_point("vectors-mid-replace")
-            self._delete([document.document_id for document in documents], [str(point.id) for point in points])
+            self._delete(names, [one.passage_id for one in data])
 
     def delete(self, document_ids: Sequence[str]) -> None:
         """Delete all points of these documents; unknown ids are ignored."""
@@ -167,9 +162,7 @@ class EdgeIndex:
         query = checked(np.asarray(vector)[None, :], 1, self.dimension, "a query")[0].tolist()
         if depth < 1 or not scope.principals:
             return ()
-        bounds = None if filter is None else compile_filter(filter)
-        chosen = scoped(scope, bounds, DIALECT)
-        passes = None if filter is None or bounds is None or bounds.exact else second_look(filter)
+        chosen, passes = question(scope, filter, DIALECT)
         while True:
             self._require_open()
             parts = self.parts

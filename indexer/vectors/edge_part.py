@@ -164,14 +164,17 @@ class Part:
                 shard.update(edge.UpdateOperation.upsert_points(batch))
 
     def delete(self, document_ids: Sequence[str], keep: Sequence[str] = ()) -> None:
-        """Delete the points of these documents, but those with the ids in `keep`."""
-        if self.journal is not None:
-            self.journal.extend(document_ids)
+        """Delete the points of these documents, but those with the ids in `keep`; write nothing where there are none."""
         for start in range(0, len(document_ids), DOCUMENTS_AT_ONCE):
-            chosen = of_documents(document_ids[start : start + DOCUMENTS_AT_ONCE], keep, DIALECT)
+            names = document_ids[start : start + DOCUMENTS_AT_ONCE]
+            chosen = of_documents(names, keep, DIALECT)
             with self.use() as shard:
+                if shard.count(edge.CountRequest(filter=chosen, exact=True)) == 0:
+                    continue
+                if self.journal is not None:
+                    self.journal.extend(names)
                 self._synced = False
-                self._logged += DOCUMENTS_AT_ONCE
+                self._logged += len(names)
                 shard.update(edge.UpdateOperation.delete_points_by_filter(chosen))
 
     def flush(self) -> None:

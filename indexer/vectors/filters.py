@@ -214,6 +214,14 @@ def scoped(scope: Scope, bounds: Bounds | None, dialect: Dialect) -> Any:
     return native(Every(parts), dialect)
 
 
+def question(scope: Scope, filter: Filter | None, dialect: Dialect) -> tuple[Any, Callable[[Scored], bool] | None]:
+    """Return the engine's filter of a search, and the second look at its points where the engine cannot decide alone."""
+    bounds = None if filter is None else compile_filter(filter)
+    if filter is None or bounds is None or bounds.exact:
+        return scoped(scope, bounds, dialect), None
+    return scoped(scope, bounds, dialect), second_look(filter)
+
+
 def of_documents(document_ids: Sequence[str], keep: Sequence[str], dialect: Dialect) -> Any:
     """Return the engine's filter for all points of these documents but those with the ids in `keep`."""
     found = native(AnyOf(DOCUMENT_ID, tuple(document_ids)), dialect)

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import InputError
 from indexer.filters import instant_of
 from indexer.types import IndexedDocument, Metadata, Scalar
 
@@ -23,6 +28,42 @@ LONG_CHARS = 256
 
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 _LARGEST, _SMALLEST = 1e22, 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class PointData:
+    """A point before it is in either library's own form."""
+
+    passage_id: str
+    vector: list[float]
+    payload: dict[str, Any]
+
+
+def points_of(documents: Sequence[IndexedDocument], dimension: int) -> tuple[list[str], list[PointData]]:
+    """Return the documents' ids and all their points; of a document that is there twice, the later counts.
+
+    Raises: InputError for vectors that do not fit.
+    """
+    latest = {document.document_id: document for document in documents}
+    points = []
+    for document in latest.values():
+        vectors = checked(document.vectors, len(document.passages), dimension, document.document_id)
+        payload = payload_of(document)
+        points += [
+            PointData(passage.passage_id, vector.tolist(), payload)
+            for passage, vector in zip(document.passages, vectors, strict=True)
+        ]
+    return list(latest), points
+
+
+def checked(vectors: NDArray[np.float32], rows: int, dimension: int, where: str) -> NDArray[np.float32]:
+    """Return `vectors` as float32[rows, dimension], all finite. Raises: InputError."""
+    array = np.asarray(vectors, dtype=np.float32)
+    if array.shape != (rows, dimension):
+        raise InputError(f"vectors of {where} have shape {array.shape}; this index takes ({rows}, {dimension})")
+    if not np.isfinite(array).all():
+        raise InputError(f"vectors of {where} hold values that are not finite")
+    return array
 
 
 def payload_of(document: IndexedDocument) -> dict[str, Any]:

@@ -6,10 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from indexer.errors import InputError
 from indexer.types import RankedPassage
 from indexer.vectors.payload import DOCUMENT_ID
 
@@ -50,13 +46,3 @@ def ordered(points: Iterable[Scored]) -> list[Scored]:
 def as_ranking(points: Iterable[Scored]) -> tuple[RankedPassage, ...]:
     """Return the points as passages of a ranking."""
     return tuple(RankedPassage(p.passage_id, p.payload[DOCUMENT_ID], p.score) for p in points)
-
-
-def checked(vectors: NDArray[np.float32], rows: int, dimension: int, where: str) -> NDArray[np.float32]:
-    """Return `vectors` as float32[rows, dimension], all finite. Raises: InputError."""
-    array = np.asarray(vectors, dtype=np.float32)
-    if array.shape != (rows, dimension):
-        raise InputError(f"vectors of {where} have shape {array.shape}; this index takes ({rows}, {dimension})")
-    if not np.isfinite(array).all():
-        raise InputError(f"vectors of {where} hold values that are not finite")
-    return array

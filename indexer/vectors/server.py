@@ -23,9 +23,9 @@ from indexer.errors import ConfigError, SearchdError, StaleIndex, TransientError
 from indexer.filters import Filter
 from indexer.scope import Scope
 from indexer.types import IndexedDocument, IndexedPassage, RankedPassage
-from indexer.vectors.filters import Dialect, compile_filter, of_documents, scoped, second_look
-from indexer.vectors.payload import DOCUMENT_ID, KEYWORDS, METADATA, TERMS, VERSION, payload_of
-from indexer.vectors.ranking import Scored, as_ranking, best, checked
+from indexer.vectors.filters import Dialect, of_documents, question
+from indexer.vectors.payload import DOCUMENT_ID, KEYWORDS, METADATA, TERMS, VERSION, checked, points_of
+from indexer.vectors.ranking import Scored, as_ranking, best
 
 POINTS_AT_ONCE = 128
 """Points per request: about 1 MB of JSON at 384 dimensions."""
@@ -132,7 +132,7 @@ class ServerIndex:
     @property
     def is_remote(self) -> bool:
         """Whether a server answers; the client's own memory has no payload indexes, and warns when asked for one."""
-        return not hasattr(self.client._client, "collections")
+        return self.client.init_options.get("location") != ":memory:"
 
     @property
     def _what(self) -> str:
@@ -145,17 +145,12 @@ class ServerIndex:
 
     def replace(self, documents: Sequence[IndexedDocument]) -> None:
         """Add one point a passage, then delete what else there is of these documents; applied when it returns."""
-        points: list[models.PointStruct] = []
-        documents = list({document.document_id: document for document in documents}.values())
-        for document in documents:
-            vectors = checked(document.vectors, len(document.passages), self.dimension, document.document_id)
-            payload = payload_of(document)
-            for passage, vector in zip(document.passages, vectors, strict=True):
-                points.append(models.PointStruct(id=passage.passage_id, vector=vector.tolist(), payload=payload))
+        names, data = points_of(documents, self.dimension)
+        points = [models.PointStruct(id=one.passage_id, vector=one.vector, payload=one.payload) for one in data]
         for start in range(0, len(points), POINTS_AT_ONCE):
             with self._errors():
                 self.client.upsert(self.name, points[start : start + POINTS_AT_ONCE], wait=True)
-        self._delete([document.document_id for document in documents], [str(point.id) for point in points])
+        self._delete(names, [one.passage_id for one in data])
 
     def delete(self, document_ids: Sequence[str]) -> None:
         """Delete all points of these documents; unknown ids are ignored."""
@@ -179,9 +174,7 @@ class ServerIndex:
         query = checked(np.asarray(vector)[None, :], 1, self.dimension, "a query")[0].tolist()
         if depth < 1 or not scope.principals:
             return ()
-        bounds = None if filter is None else compile_filter(filter)
-        chosen = scoped(scope, bounds, DIALECT)
-        passes = None if filter is None or bounds is None or bounds.exact else second_look(filter)
+        chosen, passes = question(scope, filter, DIALECT)
 
         def fetch(limit: int) -> list[Scored]:
             with self._errors():

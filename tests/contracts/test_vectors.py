@@ -1,9 +1,10 @@
-"""The VectorIndex contract, run over every backend: qdrant_edge on disk, and qdrant-client in memory for the server."""
+"""The VectorIndex contract, run over every backend: qdrant_edge on disk, qdrant-client in memory and over HTTP."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,32 +17,48 @@ from indexer.scope import Scope
 from indexer.vectors import VectorIndex
 from indexer.vectors.backends import VECTOR_BACKENDS
 from indexer.vectors.edge import EdgeIndex
-from indexer.vectors.server import ServerIndex
+from indexer.vectors.server import ServerIndex, open_client
+from tests.qdrant_server import qdrant_server
 from tests.vector_documents import COLLECTION, DIMENSION, document, unit_vectors
 
 EVERYONE = Scope.of(COLLECTION)
 Opener = Callable[[int], VectorIndex]
 
 
-def edge_opener(folder: Path) -> Opener:
-    return lambda dimension: EdgeIndex(folder / "edge", dimension)
+@contextmanager
+def edge_opener(folder: Path) -> Iterator[Opener]:
+    yield lambda dimension: EdgeIndex(folder / "edge", dimension)
 
 
-def edge_in_parts_opener(folder: Path) -> Opener:
-    return lambda dimension: EdgeIndex(folder / "parts", dimension, part_points=4)
+@contextmanager
+def edge_in_parts_opener(folder: Path) -> Iterator[Opener]:
+    yield lambda dimension: EdgeIndex(folder / "parts", dimension, part_points=4)
 
 
-def server_opener(folder: Path) -> Opener:
+@contextmanager
+def memory_opener(folder: Path) -> Iterator[Opener]:
     client = QdrantClient(":memory:")
-    return lambda dimension: ServerIndex(client, "contract", dimension)
+    yield lambda dimension: ServerIndex(client, "contract", dimension)
 
 
-OPENERS = {"edge": edge_opener, "edge in parts": edge_in_parts_opener, "server": server_opener}
+@contextmanager
+def http_opener(folder: Path) -> Iterator[Opener]:
+    with qdrant_server() as server:
+        yield lambda dimension: ServerIndex(open_client(server.url, ""), "contract", dimension)
+
+
+OPENERS = {
+    "edge": edge_opener,
+    "edge in parts": edge_in_parts_opener,
+    "server in memory": memory_opener,
+    "server over http": http_opener,
+}
 
 
 @pytest.fixture(params=sorted(OPENERS))
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return OPENERS[request.param](tmp_path)
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    with OPENERS[request.param](tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -183,7 +200,7 @@ class TestVectorIndex:
             assert found(index, filter=tree, depth=1) == {"d50"}, tree
 
     def test_data_are_there_after_reopening(self, opener: Opener, request: pytest.FixtureRequest) -> None:
-        if "server" in request.node.name:
+        if "server in memory" in request.node.name:
             pytest.skip("the in-memory client forgets; a server keeps its own data")
         first = opener(DIMENSION)
         first.replace([document(n, count=2) for n in range(5)])
