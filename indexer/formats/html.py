@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 from indexer.formats.builder import TextBuilder, one_line
 from indexer.formats.encoding import clean, decode
@@ -46,16 +46,24 @@ def parse(name: str, content: bytes) -> list[ParsedText]:
 
 def parse_text(name: str, text: str) -> ParsedText:
     """Return the document of a page that is already decoded, as jsonl carries it."""
-    tree = LexborHTMLParser(text)
+    tree = _tree(text)
     builder = _main_text(tree)
     return builder.build(name, _title(tree, builder), _metadata(tree))
 
 
 def add_html(builder: TextBuilder, text: str) -> None:
     """Add a fragment of HTML, as markdown carries it, to a document in the making."""
-    body = LexborHTMLParser(text).body
+    body = _tree(text).body
     if body is not None:
         _Walk(builder, drop_toc=False).run(body)
+
+
+def _tree(text: str) -> LexborHTMLParser:
+    """Return the tree. Raises: MemoryError; the parser takes any markup, and fails only where it gets no memory."""
+    try:
+        return LexborHTMLParser(text)
+    except SelectolaxError as error:
+        raise MemoryError from error
 
 
 def _main_text(tree: LexborHTMLParser) -> TextBuilder:

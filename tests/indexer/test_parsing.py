@@ -86,8 +86,9 @@ def test_a_child_that_is_killed_amid_a_file_is_named_and_replaced() -> None:
 
 def test_a_child_that_died_while_idle_is_replaced_unseen(pool: ParserPool) -> None:
     pool.parse("a.txt", b"warm")
-    os.kill(children()[0].pid, signal.SIGKILL)
-    psutil.wait_procs(children(), timeout=1)
+    (child,) = children()
+    os.kill(child.pid, signal.SIGKILL)
+    psutil.wait_procs([child], timeout=5)
     assert pool.parse("a.txt", b"fine")[0].text == "fine"
 
 
