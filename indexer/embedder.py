@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from indexer.device import Device, Priority
 from indexer.errors import ConfigError
 from indexer.settings import HOUSE_EMBEDDER, Settings
-from indexer.weights import HOUSE_SHA256, digest_of, first_line, house_folder, model_folder
+from indexer.weights import HOUSE_SHA256, digest_of, first_line, house_folder, model_folder, no_progress_bars
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -151,9 +151,8 @@ def refuse_own_code(folder: Path) -> None:
 
 def _load(folder: Path, trusted: bool, device: Device) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no types
+    no_progress_bars()
     device.prepare()
     model = SentenceTransformer(
         str(folder),

@@ -70,4 +70,14 @@ def digest_of(folder: Path) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error from a model library, which can run to pages."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+    text = str(error)
+    line = next((line.strip(" .") for line in text.splitlines() if line.strip()), type(error).__name__)[:300]
+    own_code = "trust_remote_code" in text and "trust_remote_code" not in line
+    return f"{line}; the setting trust_remote_code must name it" if own_code else line
+
+
+def no_progress_bars() -> None:
+    """Keep transformers from drawing on the terminal while it loads."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no types

@@ -17,7 +17,7 @@ from indexer.device import Device, Priority
 from indexer.embedder import plain_tokenizer
 from indexer.errors import ConfigError
 from indexer.settings import Settings
-from indexer.weights import digest_of, first_line, house_folder, model_folder
+from indexer.weights import digest_of, first_line, house_folder, model_folder, no_progress_bars
 from searchd.rerank import house
 from searchd.rerank.pairs import PairEncoder
 
@@ -92,6 +92,7 @@ def _load_folder(folder: Path, trusted: bool, device: Device) -> CrossEncoderRer
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     device.prepare()
+    no_progress_bars()
     # trusted code may lie in another repository
     options = {"trust_remote_code": trusted, "local_files_only": not trusted}
     tokenizer = AutoTokenizer.from_pretrained(folder, **options)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from indexer import ingest
 from indexer.engine import Engine, LiveIndexes
+from indexer.status import task_of
 from indexer.types import SourceFile
 from indexer.worker import Worker
 from searchd.api.schemas import SearchRequest
@@ -85,11 +86,14 @@ def library() -> list[SourceFile]:
 
 def index(engine: Engine, files: Sequence[SourceFile], collection: str = "default") -> None:
     """Take files in and index them with a worker of our own, which is gone when this returns."""
-    ingest.accept(engine.database, engine.settings, collection, files, engine.clock())
+    taken = ingest.accept(engine.database, engine.settings, collection, files, engine.clock())
     worker = Worker(engine)
     worker.run_until_idle()
     worker.stop()
     engine.refresh()
+    task = task_of(engine.database, taken.task_id)
+    assert task is not None
+    assert task.state == "succeeded", task.errors
 
 
 def counting(stage: Stage) -> Reranker:

@@ -1,0 +1,137 @@
+"""The Reranker contract, run over every kind in RERANKERS with each model it is shipped with or made for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from indexer.device import Device
+from searchd.rerank import house
+from searchd.rerank.table import RERANKERS
+from searchd.rerank.types import Reranker
+from searchd.settings import Settings
+from tests.searchd.rerank.models import write_tiny
+
+MODELS = {"cross_encoder": ("rerank-base", "one label", "two labels")}
+"""Every kind has at least one model to run the contract on."""
+SETTINGS = Settings(dtype="float32", threads=1)
+QUERY = "how are command line options parsed"
+PASSAGES = [
+    "The argparse module parses command line options and writes usage messages.",
+    "Oil",
+    "",
+    "The turbine is lubricated by oil under pressure. " * 60,
+    "getopt parses command line options in the manner of the C library.",
+    "Ünïcödé 漢字 🙂",
+    "A longer passage about something else, " * 6,
+]
+
+
+@pytest.fixture(scope="module")
+def device() -> Iterator[Device]:
+    opened = Device(SETTINGS)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return every model as an ordinary folder, for the plain computation to compare with."""
+    root = tmp_path_factory.mktemp("rerankers")
+    house.export("rerank-base", root / "house")
+    return {
+        "rerank-base": root / "house",
+        "one label": write_tiny(root / "one"),
+        "two labels": write_tiny(root / "two", labels=2),
+    }
+
+
+@pytest.fixture(scope="module", params=[(kind, model) for kind in RERANKERS for model in MODELS[kind]], ids=str)
+def named(request: pytest.FixtureRequest, folders: dict[str, Path], device: Device) -> tuple[Reranker, Path]:
+    kind, model = request.param
+    name = model if model in house.HOUSE_MODELS else str(folders[model])
+    return RERANKERS[kind](name, SETTINGS, device), folders[model]
+
+
+@pytest.fixture(scope="module")
+def reranker(named: tuple[Reranker, Path]) -> Reranker:
+    return named[0]
+
+
+def plainly(folder: Path, max_length: int) -> list[float]:
+    """Compute the logits one pair at a time with transformers alone."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    scores = []
+    for passage in PASSAGES:
+        pair = tokenizer([QUERY], [passage], truncation="only_second", max_length=max_length, return_tensors="pt")
+        with torch.inference_mode():
+            logits = model(**pair).logits[0]
+        scores.append(float(logits[0] if len(logits) == 1 else logits[1] - logits[0]))
+    return scores
+
+
+class TestReranker:
+    @pytest.mark.parametrize("max_length", [24, 128])
+    def test_scores_are_the_logits_that_plain_transformers_gives(
+        self, named: tuple[Reranker, Path], max_length: int
+    ) -> None:
+        scores = named[0].score(QUERY, PASSAGES, max_length=max_length)
+        assert (scores.dtype, scores.shape) == (np.float32, (len(PASSAGES),))
+        np.testing.assert_allclose(scores, plainly(named[1], max_length), atol=1e-4)
+
+    def test_neither_padding_nor_order_nor_batch_size_moves_a_score(self, reranker: Reranker) -> None:
+        together = reranker.score(QUERY, PASSAGES, max_length=96)
+        alone = [reranker.score(QUERY, [passage], max_length=96)[0] for passage in PASSAGES]
+        backwards = reranker.score(QUERY, PASSAGES[::-1], max_length=96)[::-1]
+        repeated = reranker.score(QUERY, PASSAGES * 3, max_length=96)[len(PASSAGES) : 2 * len(PASSAGES)]
+        for other in (alone, backwards, repeated):
+            np.testing.assert_allclose(other, together, atol=1e-4)
+        assert len({round(float(score), 3) for score in together}) > 4
+
+    def test_no_passages_give_no_scores(self, reranker: Reranker) -> None:
+        scores = reranker.score(QUERY, [], max_length=64)
+        assert (scores.dtype, scores.shape) == (np.float32, (0,))
+
+    def test_what_lies_beyond_the_length_is_not_read(self, reranker: Reranker) -> None:
+        start = "the passage begins with these words " * 8
+        short, long = reranker.score(QUERY, [start, start + "and then tells of something else " * 4000], max_length=32)
+        assert short == pytest.approx(long, abs=1e-4)
+
+    def test_a_query_longer_than_the_model_still_leaves_half_to_the_passage(self, reranker: Reranker) -> None:
+        scores = reranker.score("words without an end " * 2000, PASSAGES[:2], max_length=64)
+        assert abs(float(scores[0] - scores[1])) > 1e-4
+
+    def test_lengths_beyond_what_the_model_takes_are_cut_to_it(self, reranker: Reranker) -> None:
+        assert np.isfinite(reranker.score(QUERY, [PASSAGES[3]], max_length=8192)).all()
+
+    def test_threads_that_score_different_lengths_at_once_do_not_disturb_each_other(self, reranker: Reranker) -> None:
+        expected = {length: reranker.score(QUERY, PASSAGES, max_length=length) for length in (16, 32, 64, 96)}
+        wrong: list[int] = []
+
+        def score(length: int) -> None:
+            for _ in range(3):
+                if np.abs(reranker.score(QUERY, PASSAGES, max_length=length) - expected[length]).max() > 1e-4:
+                    wrong.append(length)
+
+        threads = [threading.Thread(target=score, args=(length,)) for length in expected]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert wrong == []
+
+    def test_past_the_deadline_it_is_a_timeout(self, reranker: Reranker) -> None:
+        with pytest.raises(TimeoutError):
+            reranker.score(QUERY, PASSAGES, max_length=64, deadline=time.monotonic() - 1)
+
+    def test_its_fingerprint_is_a_digest(self, reranker: Reranker) -> None:
+        assert len(reranker.fingerprint) == 64
+        assert int(reranker.fingerprint, 16) > 0

@@ -1,0 +1,393 @@
+"""The cascade: the one ordering rule, blending, budgets on a clock of our own, and rerankers that fail in every way."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from indexer.device import Device, Priority
+from indexer.errors import ConfigError
+from searchd.rerank.cascade import Cascade
+from searchd.settings import Settings, Stage
+from searchd.types import Candidate, RerankRequest, StageReport
+
+FAR = 1e6
+ALONE = {"budget_ms": 60_000, "blend": 1.0}
+
+
+class Clock:
+    """Seconds that pass only when told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Listed:
+    """A reranker that knows its scores by text, and takes `pair_s` of the clock for each; notes what it was asked."""
+
+    fingerprint = "listed"
+
+    def __init__(self, scores: Mapping[str, float], clock: Clock | None = None, pair_s: float = 0.01) -> None:
+        self.scores, self.clock, self.pair_s = scores, clock, pair_s
+        self.asked: list[list[str]] = []
+
+    def score(
+        self, query: str, passages: Sequence[str], *, max_length: int, deadline: float | None = None
+    ) -> NDArray[np.float32]:
+        texts = [passage.splitlines()[-1] for passage in passages]
+        self.asked.append(texts)
+        if self.clock is not None:
+            end = self.clock.now + self.pair_s * len(texts)
+            if deadline is not None and end > deadline:
+                self.clock.now = deadline
+                raise TimeoutError
+            self.clock.now = end
+        return np.array([self.scores[text] for text in texts], dtype=np.float32)
+
+    @property
+    def texts(self) -> list[str]:
+        return list(itertools.chain(*self.asked))
+
+
+def fused(names: str) -> tuple[Candidate, ...]:
+    """Return candidates in fused order, one per letter, which is its passage id and its text."""
+    return tuple(
+        Candidate(name, f"doc-{name}", {"rrf": 1 / (60 + rank)}, {"rrf": rank}, title="T", text=name)
+        for rank, name in enumerate(names, start=1)
+    )
+
+
+def rerank(
+    candidates: Sequence[Candidate],
+    *stages: tuple[Stage, Listed],
+    clock: Callable[[], float] | None = None,
+    deadline: float = FAR,
+    cancelled: Callable[[], bool] = lambda: False,
+    **request: object,
+) -> tuple[tuple[Candidate, ...], tuple[StageReport, ...]]:
+    rerankers = {stage.name: reranker for stage, reranker in stages}
+    cascade = Cascade(lambda stage: rerankers[stage.name], clock=clock or Clock())
+    asked = RerankRequest(**request)  # type: ignore[arg-type]  # the tests' own words
+    return cascade.rerank("q", candidates, [stage for stage, _ in stages], asked, deadline, cancelled)
+
+
+def letters(candidates: Sequence[Candidate]) -> str:
+    return "".join(candidate.passage_id for candidate in candidates)
+
+
+def small(scores: Mapping[str, float], **options: object) -> tuple[Stage, Listed]:
+    return Stage(name="small", **(ALONE | options)), Listed(scores)  # type: ignore[arg-type]
+
+
+def large(scores: Mapping[str, float], **options: object) -> tuple[Stage, Listed]:
+    return Stage(name="large", **(ALONE | options)), Listed(scores)  # type: ignore[arg-type]
+
+
+RISING = {name: float(i) for i, name in enumerate("abcdefgh")}
+FALLING = {name: -float(i) for i, name in enumerate("abcdefgh")}
+EQUAL = dict.fromkeys("abcdefgh", 1.0)
+
+
+# -- order ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        pytest.param([], "abcdefgh", id="no stage leaves the fused order"),
+        pytest.param([small(RISING)], "hgfedcba", id="one stage over all orders all"),
+        pytest.param([small(RISING, depth=3)], "cbadefgh", id="what a stage did not see stays behind in fused order"),
+        pytest.param(
+            [small(RISING, keep=3), large(FALLING)], "fghedcba", id="survivors by the last stage, then others"
+        ),
+        pytest.param([small(RISING, keep=4), large(FALLING, depth=2)], "ghfedcba", id="depth cuts what survived"),
+        pytest.param(
+            [small(RISING, depth=5, keep=2), large(FALLING)], "decbafgh", id="last stage, earlier stage, fused order"
+        ),
+        pytest.param([small(EQUAL)], "abcdefgh", id="ties go by passage id"),
+        pytest.param([small(RISING, keep=2), large(EQUAL)], "ghfedcba", id="ties of the last stage go by passage id"),
+    ],
+)
+def test_one_rule_orders_all(stages: list[tuple[Stage, Listed]], expected: str) -> None:
+    ordered, reports = rerank(fused("abcdefgh"), *stages)
+    assert letters(ordered) == expected
+    assert {report.status for report in reports} <= {"full"}
+
+
+def test_ties_go_by_passage_id_even_against_the_fused_order() -> None:
+    ordered, _ = rerank(fused("hgfedcba"), small(EQUAL, depth=4))
+    assert letters(ordered) == "efghdcba"
+
+
+def test_scores_and_ranks_grow_by_name_and_nothing_is_changed_or_lost() -> None:
+    before = fused("abcd")
+    ordered, _ = rerank(before, small(RISING, depth=3, keep=2), large(FALLING))
+    found = {candidate.passage_id: candidate for candidate in ordered}
+    assert letters(ordered) == "bcad"
+    assert found["b"].scores.keys() == {"rrf", "small", "small.blend", "large", "large.blend"}
+    assert found["a"].scores.keys() == {"rrf", "small", "small.blend"}
+    assert found["d"].scores == before[3].scores
+    assert (found["c"].scores["small"], found["c"].scores["large"]) == (2.0, -2.0)
+    assert dict(found["c"].ranks) == {"rrf": 3, "small": 1, "large": 2}
+    assert dict(found["a"].ranks) == {"rrf": 1, "small": 3}
+    assert before == fused("abcd")
+
+
+def test_the_blend_is_the_weighted_sum_of_both_standard_scores_over_what_was_scored() -> None:
+    candidates = tuple(
+        Candidate(name, name, {"rrf": rrf}, {}, text=name)
+        for name, rrf in zip("abcd", (0.04, 0.03, 0.02, 9.0), strict=True)
+    )
+    ordered, _ = rerank(candidates, small({"a": 1.0, "b": 5.0, "c": 3.0}, depth=3, blend=0.25))
+    blends = {candidate.passage_id: candidate.scores.get("small.blend") for candidate in ordered}
+    # logits 1, 5, 3: mean 3, deviation sqrt(8/3), z = -1.2247, 1.2247, 0; rrf .04, .03, .02: z = 1.2247, 0, -1.2247
+    assert blends["a"] == pytest.approx(0.25 * -1.224745 + 0.75 * 1.224745)
+    assert blends["b"] == pytest.approx(0.25 * 1.224745)
+    assert blends["c"] == pytest.approx(0.75 * -1.224745)
+    assert blends["d"] is None
+    assert letters(ordered) == "abcd"
+
+
+@pytest.mark.parametrize(("weight", "expected"), [(0.0, "abcd"), (1.0, "dcba")])
+def test_a_weight_of_nought_keeps_the_fused_order_and_one_is_the_stage_alone(weight: float, expected: str) -> None:
+    assert letters(rerank(fused("abcd"), small(RISING, blend=weight))[0]) == expected
+
+
+def test_where_nothing_differs_the_standard_score_is_nought() -> None:
+    ordered, _ = rerank(fused("abc"), small(EQUAL, blend=0.5))
+    assert letters(ordered) == "abc"
+    single, _ = rerank(fused("a"), small(RISING, blend=0.5))
+    assert single[0].scores["small.blend"] == 0
+
+
+# -- what a request asks --------------------------------------------------------------------------------------------
+
+
+def test_a_request_can_switch_all_reranking_off() -> None:
+    ordered, reports = rerank(fused("abc"), small(RISING), large(RISING), enabled=False)
+    assert letters(ordered) == "abc"
+    assert [(report.status, report.reason) for report in reports] == [
+        ("skipped", "reranking was switched off by the request")
+    ] * 2
+
+
+def test_a_request_names_the_stages_that_run() -> None:
+    ordered, reports = rerank(fused("abc"), small(RISING), large(RISING), stages=("large",))
+    assert letters(ordered) == "cba"
+    assert [report.status for report in reports] == ["skipped", "full"]
+
+
+def test_a_stage_that_is_off_runs_only_if_it_is_named() -> None:
+    assert letters(rerank(fused("abc"), small(RISING, enabled=False))[0]) == "abc"
+    assert letters(rerank(fused("abc"), small(RISING, enabled=False), stages=("small",))[0]) == "cba"
+
+
+def test_depth_of_a_request_caps_the_first_stage_and_never_widens_it() -> None:
+    assert letters(rerank(fused("abcd"), small(RISING), depth=2)[0]) == "bacd"
+    assert letters(rerank(fused("abcd"), small(RISING, depth=3), depth=100)[0]) == "cbad"
+
+
+def test_no_candidates_are_fully_reranked() -> None:
+    ordered, reports = rerank((), small(RISING))
+    assert (ordered, reports[0].status, reports[0].of) == ((), "full", 0)
+
+
+# -- time -----------------------------------------------------------------------------------------------------------
+
+MANY = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+SCORES = {name: float(place) for place, name in enumerate(MANY)}
+
+
+def timed(clock: Clock, pair_s: float, **options: object) -> tuple[Stage, Listed]:
+    stage = Stage(name="small", **({"blend": 1.0} | options))  # type: ignore[arg-type]
+    return stage, Listed(SCORES, clock, pair_s)
+
+
+def test_a_stage_stops_before_its_budget_and_ranks_what_it_scored() -> None:
+    clock = Clock()
+    ordered, (report,) = rerank(fused(MANY), timed(clock, 0.01, depth=50, budget_ms=300), clock=clock)
+    assert report.status == "partial"
+    assert 20 <= report.scored < 30
+    assert report.of == 50
+    assert report.ms <= 300
+    assert report.reason == f"its budget of 300 ms was reached after {report.scored} of 50"
+    scored, rest = MANY[: report.scored], MANY[report.scored :]
+    assert letters(ordered) == scored[::-1] + rest
+
+
+def test_the_query_s_own_deadline_and_a_request_s_budget_count_too() -> None:
+    clock = Clock()
+    _, (late,) = rerank(fused(MANY), timed(clock, 0.01, budget_ms=5000), clock=clock, deadline=clock.now + 0.2)
+    assert late.status == "partial"
+    assert (late.reason or "").startswith("the query's time was reached after")
+    assert late.ms <= 200
+    _, (asked,) = rerank(fused(MANY), timed(clock, 0.01, budget_ms=5000), clock=clock, budget_ms=150)
+    assert asked.ms <= 150
+    assert "150 ms" in (asked.reason or "")
+
+
+def test_without_time_left_a_stage_is_skipped_and_says_so() -> None:
+    clock = Clock()
+    ordered, (report,) = rerank(fused("abc"), timed(clock, 0.01), clock=clock, deadline=clock.now)
+    assert (letters(ordered), report.status, report.reason) == ("abc", "skipped", "no time was left for it")
+
+
+def test_what_a_partial_stage_scored_goes_on_to_the_next() -> None:
+    clock = Clock()
+    first = timed(clock, 0.01, depth=50, keep=30, budget_ms=300)
+    second = (Stage(name="large", blend=1.0, budget_ms=60_000), Listed({n: -s for n, s in SCORES.items()}))
+    ordered, reports = rerank(fused(MANY), first, second, clock=clock)
+    assert [report.status for report in reports] == ["partial", "full"]
+    assert reports[1].of == reports[0].scored
+    assert letters(ordered) == MANY
+
+
+def test_batches_go_in_fused_order_and_take_about_forty_milliseconds() -> None:
+    clock = Clock()
+    stage, reranker = timed(clock, 0.002, depth=50, budget_ms=60_000)
+    rerank(fused(MANY), (stage, reranker), clock=clock)
+    assert "".join(reranker.texts) == MANY[:50]
+    assert [len(batch) for batch in reranker.asked] == [8, 20, 20, 2]
+
+
+def test_a_slow_machine_learns_its_pace_and_one_bad_moment_does_not_switch_a_stage_off() -> None:
+    clock = Clock()
+    stage, reranker = timed(clock, 5.0, budget_ms=400, depth=50)
+    cascade = Cascade(lambda _: reranker, clock=clock)
+    for _ in range(8):
+        _, (report,) = cascade.rerank("q", fused(MANY), [stage], RerankRequest(), FAR)
+        assert report.status in ("failed", "skipped")
+        assert report.ms <= 401
+    assert len(reranker.asked[-1]) == 1
+    reranker.pair_s = 0.005
+    scored = [cascade.rerank("q", fused(MANY), [stage], RerankRequest(), FAR)[1][0].scored for _ in range(4)]
+    assert scored[-1] == 50
+
+
+def test_a_caller_who_goes_away_ends_it_within_one_batch() -> None:
+    clock = Clock()
+    stage, reranker = timed(clock, 0.01, depth=50, budget_ms=60_000)
+    ordered, (report,) = rerank(fused(MANY), (stage, reranker), clock=clock, cancelled=lambda: len(reranker.asked) == 2)
+    assert (report.status, report.reason) == ("partial", "the caller went away")
+    assert len(reranker.asked) == 2
+    assert sorted(letters(ordered)) == sorted(MANY)
+
+
+# -- what fails -----------------------------------------------------------------------------------------------------
+
+
+class Failing(Listed):
+    """Answers the first `sound` batches, then does what it is told."""
+
+    def __init__(self, fault: Callable[[int], NDArray[np.float32]], sound: int = 0) -> None:
+        super().__init__(SCORES)
+        self.fault, self.sound = fault, sound
+
+    def score(
+        self, query: str, passages: Sequence[str], *, max_length: int, deadline: float | None = None
+    ) -> NDArray[np.float32]:
+        scores = super().score(query, passages, max_length=max_length, deadline=deadline)
+        return scores if len(self.asked) <= self.sound else self.fault(len(passages))
+
+
+def raising(_: int) -> NDArray[np.float32]:
+    raise RuntimeError("the model is out of order")
+
+
+FAULTS = {
+    "raises": (raising, "RuntimeError: the model is out of order"),
+    "nan": (lambda n: np.full(n, np.nan, dtype=np.float32), "ValueError: a score is not a number"),
+    "infinite": (lambda n: np.full(n, np.inf, dtype=np.float32), "ValueError: a score is not a number"),
+    "one nan": (
+        lambda n: np.array([0.0] * (n - 1) + [np.nan], dtype=np.float32),
+        "ValueError: a score is not a number",
+    ),
+    "too few": (lambda n: np.zeros(n - 1, dtype=np.float32), "scores came back for"),
+}
+
+
+@pytest.mark.parametrize("sound", [0, 1])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_stage_that_fails_leaves_the_order_and_the_next_stage_runs(fault: str, sound: int) -> None:
+    broken = (Stage(name="small", **ALONE), Failing(FAULTS[fault][0], sound))  # type: ignore[arg-type]
+    ordered, (report,) = rerank(fused(MANY), broken)
+    assert letters(ordered) == MANY
+    assert (report.status, report.scored) == ("failed", 0)
+    assert FAULTS[fault][1] in (report.reason or "")
+    assert all(candidate.scores.keys() == {"rrf"} for candidate in ordered)
+    ordered, reports = rerank(fused("abcd"), broken, large(RISING))
+    assert (letters(ordered), [one.status for one in reports]) == ("dcba", ["failed", "full"])
+
+
+def test_a_model_that_is_absent_when_asked_for_fails_its_stage() -> None:
+    def load(stage: Stage) -> Listed:
+        raise ConfigError("stage model 'x' cannot be loaded")
+
+    ordered, (report,) = Cascade(load).rerank("q", fused("abc"), [Stage(name="small")], RerankRequest(), FAR)
+    assert (letters(ordered), report.status) == ("abc", "failed")
+    assert report.reason == "ConfigError: stage model 'x' cannot be loaded"
+
+
+@pytest.fixture
+def device() -> Iterator[Device]:
+    opened = Device(Settings())
+    yield opened
+    opened.close()
+
+
+class Hanging(Listed):
+    """Hangs on a real device from some batch on."""
+
+    def __init__(self, device: Device, sound: int) -> None:
+        super().__init__(SCORES)
+        self.device, self.sound, self.release = device, sound, threading.Event()
+
+    def score(
+        self, query: str, passages: Sequence[str], *, max_length: int, deadline: float | None = None
+    ) -> NDArray[np.float32]:
+        scores = super().score(query, passages, max_length=max_length)
+        if len(self.asked) > self.sound:
+            self.device.run(lambda: self.release.wait(20), priority=Priority.RERANK, deadline=deadline)
+        return scores
+
+
+@pytest.mark.parametrize("sound", [0, 1])
+def test_a_stage_that_hangs_fails_at_its_end_and_keeps_what_it_scored(device: Device, sound: int) -> None:
+    hanging = Hanging(device, sound)
+    stage = Stage(name="small", blend=1.0, depth=50, budget_ms=200)
+    started = time.monotonic()
+    ordered, (report,) = rerank(fused(MANY), (stage, hanging), clock=time.monotonic, deadline=started + 30)
+    took_ms = (time.monotonic() - started) * 1000
+    hanging.release.set()
+    assert 150 < took_ms < 1500
+    assert report.status == "failed"
+    assert "no answer within" in (report.reason or "")
+    assert report.scored == sum(len(batch) for batch in hanging.asked[:sound])
+    assert letters(ordered) == MANY[: report.scored][::-1] + MANY[report.scored :]
+
+
+# -- what a reranker reads ------------------------------------------------------------------------------------------
+
+
+def test_the_pace_of_one_stage_is_not_anothers() -> None:
+    clock = Clock()
+    slow, fast = Listed(SCORES, clock, 0.1), Listed(SCORES, clock, 0.001)
+    stages = {"small": slow, "large": fast}
+    cascade = Cascade(lambda stage: stages[stage.name], clock=clock)
+    both = [
+        Stage(name="small", max_length=64, budget_ms=60_000, keep=50),
+        Stage(name="large", max_length=256, budget_ms=60_000, depth=50),
+    ]
+    for _ in range(2):
+        cascade.rerank("q", fused(MANY), both, RerankRequest(), FAR)
+    assert max(len(batch) for batch in slow.asked[1:]) == 4
+    assert max(len(batch) for batch in fast.asked) > 30
