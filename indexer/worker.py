@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from indexer import rebuild
+from indexer import housekeeping, rebuild
 from indexer.apply import apply_documents
 from indexer.crash import crash_point
 from indexer.engine import Engine, LiveIndexes
@@ -55,6 +55,7 @@ class Worker:
         self._wake = threading.Condition()
         self._held: set[int] = set()
         self._threads: list[threading.Thread] = []
+        self._house_kept_until = time.monotonic() + housekeeping.EVERY_S
 
     def start(self) -> None:
         """Start all loops as threads; what a dead predecessor left running in an owned folder is taken up at once."""
@@ -273,6 +274,9 @@ class Worker:
             jobs.requeue_expired(session, now)
         rebuild.finish_ready(self.engine)
         rebuild.drop_retired(self.engine)
+        if time.monotonic() >= self._house_kept_until:
+            self._house_kept_until = time.monotonic() + housekeeping.EVERY_S
+            housekeeping.keep_house(self.engine)
         return False
 
     # -- waiting --------------------------------------------------------------------------------------------------

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from indexer.store.database import batches, insert_into
-from indexer.store.tables import VectorRow
+from indexer.store.tables import PassageRow, VectorRow
 
 STORED = np.dtype("<f4")
 
@@ -39,3 +39,16 @@ def put(session: Session, embedder_fingerprint: str, vectors: Mapping[str, NDArr
     ]
     if rows:
         session.execute(insert_into(session, VectorRow).on_conflict_do_nothing(), rows)
+
+
+def unused(session: Session) -> list[str]:
+    """Return the text hashes of which vectors are cached and which no passage of any generation has."""
+    # An outer join: SQLite makes an index for one on its way, PostgreSQL a hash; `not exists` would be quadratic on SQLite.
+    joined = select(VectorRow.text_hash).outerjoin(PassageRow, PassageRow.text_hash == VectorRow.text_hash)
+    return list(session.scalars(joined.where(PassageRow.text_hash.is_(None)).distinct()))
+
+
+def forget(session: Session, hashes: Sequence[str]) -> None:
+    """Delete the cached vectors of these texts, of every embedder."""
+    for some in batches(hashes):
+        session.execute(delete(VectorRow).where(VectorRow.text_hash.in_(some)))
