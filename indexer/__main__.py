@@ -270,6 +270,11 @@ RECIPE_SETTINGS = (
 )  # fmt: skip
 
 
+def recipe_settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings that generations are made of: those of this invocation count, not those a daemon began with."""
+    return {name: getattr(settings, name) for name in RECIPE_SETTINGS}
+
+
 @cli.command()
 @click.option("--collection", default="default", show_default=True)
 @click.option("--no-wait", is_flag=True)
@@ -278,7 +283,7 @@ def rebuild(collection: str, no_wait: bool) -> None:
     settings = settings_now()
     with indexer_of(settings, check=False) as indexer:
         start_work(indexer)
-        started = indexer.rebuild(collection, {name: getattr(settings, name) for name in RECIPE_SETTINGS})
+        started = indexer.rebuild(collection, recipe_settings(settings))
         if no_wait:
             console.print(f"task {started['task_id']} started")
             return
@@ -294,12 +299,13 @@ def rebuild(collection: str, no_wait: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(repair: bool, as_json: bool) -> None:
     """Compare SQL, Tantivy and Qdrant; exit 1 if anything is wrong."""
-    with indexer_of(settings_now(), check=False) as indexer:
-        found = indexer.doctor(repair)
+    settings = settings_now()
+    with indexer_of(settings, check=False) as indexer:
+        found = indexer.doctor(repair, recipe_settings(settings))
         if repair and found["task_ids"]:
             start_work(indexer)
             wait(indexer, found["task_ids"])
-            found = indexer.doctor(False)
+            found = indexer.doctor(False, recipe_settings(settings))
     if as_json:
         output.print_json(data=found)
     for finding in [] if as_json else found["findings"]:

@@ -93,9 +93,9 @@ class RemoteIndexer:
         answer: dict[str, Any] = self.call("GET", "/api/status")
         return answer
 
-    def doctor(self, repair: bool) -> dict[str, Any]:
-        """Have the daemon examine (and repair) what it owns."""
-        answer: dict[str, Any] = self.call("POST" if repair else "GET", "/api/doctor", timeout=3600.0)
+    def doctor(self, repair: bool, recipe: dict[str, Any]) -> dict[str, Any]:
+        """Have the daemon examine (and repair) what it owns, held against the settings in `recipe`."""
+        answer: dict[str, Any] = self.call("POST", "/api/doctor", json={"repair": repair} | recipe, timeout=3600.0)
         return answer
 
 

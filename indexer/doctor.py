@@ -17,6 +17,7 @@ from indexer.engine import Engine, recipe_from
 from indexer.errors import StaleIndex
 from indexer.generation import differences
 from indexer.rebuild import start_rebuild
+from indexer.settings import Settings
 from indexer.store import collections, generations, jobs, sources, tasks
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,12 @@ class Finding:
     document_ids: tuple[str, ...] = ()
 
 
-def examine(engine: Engine) -> list[Finding]:
-    """Return everything that is wrong in every collection; empty when sound."""
+def examine(engine: Engine, settings: Settings | None = None) -> list[Finding]:
+    """Return everything that is wrong in every collection; empty when sound.
+
+    Generations are held against `settings` (default: the engine's own): a command may have read newer ones than the
+    daemon that it asks.
+    """
     findings: list[Finding] = []
     with engine.database.read() as session:
         known = collections.list_all(session)
@@ -54,7 +59,7 @@ def examine(engine: Engine) -> list[Finding]:
             findings.append(Finding(collection.name, "has no live generation", "rebuild"))
             continue
         recipe = recipe_from(generation.parts)
-        if changed := differences(recipe, engine.wanted_recipe(collection.language)):
+        if changed := differences(recipe, engine.wanted_recipe(collection.language, settings)):
             findings.append(
                 Finding(collection.name, f"was indexed under other settings: {'; '.join(changed)}", "rebuild")
             )
@@ -82,14 +87,14 @@ def _examine_indexes(engine: Engine, collection: str, generation: generations.Ge
         yield Finding(collection, f"{len(ids)} documents: {reason} ({shown})", "reindex", tuple(sorted(ids)))
 
 
-def repair(engine: Engine, findings: Iterable[Finding]) -> list[str]:
-    """Queue what mends these findings; return the tasks to wait for."""
+def repair(engine: Engine, findings: Iterable[Finding], settings: Settings | None = None) -> list[str]:
+    """Queue what mends these findings under `settings` (default: the engine's own); return the tasks to wait for."""
     task_ids: list[str] = []
     rebuilt: set[str] = set()
     for finding in findings:
         if finding.remedy == "rebuild" and finding.collection not in rebuilt:
             rebuilt.add(finding.collection)
-            task_ids.append(start_rebuild(engine, finding.collection, engine.settings, engine.clock()))
+            task_ids.append(start_rebuild(engine, finding.collection, settings or engine.settings, engine.clock()))
     for finding in findings:
         if finding.remedy == "reindex" and finding.collection not in rebuilt:
             task_id = str(uuid.uuid4())

@@ -97,10 +97,11 @@ class LocalIndexer:
         """Return counts, failures and recent tasks."""
         return _plain(status_of(self.database))
 
-    def doctor(self, repair: bool) -> dict[str, Any]:
-        """Examine (and repair) all three stores."""
-        found = doctor.examine(self.engine)
-        task_ids = doctor.repair(self.engine, found) if repair else []
+    def doctor(self, repair: bool, recipe: dict[str, Any]) -> dict[str, Any]:
+        """Examine (and repair) all three stores, held against the settings in `recipe`."""
+        chosen = msgspec.structs.replace(self.settings, **recipe)
+        found = doctor.examine(self.engine, chosen)
+        task_ids = doctor.repair(self.engine, found, chosen) if repair else []
         return {"findings": [_plain(finding) for finding in found], "task_ids": task_ids}
 
     def _now(self) -> float:

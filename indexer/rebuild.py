@@ -45,7 +45,7 @@ def start_rebuild(engine: Engine, collection: str, settings: Settings, now: floa
             dimension=recipe.dimension,
             now=now,
         )
-        tasks.create(session, task_id, collection, "rebuild", now)
+        tasks.create(session, task_id, collection, "rebuild", now, generation_id)
         count = jobs.enqueue_all_documents(session, collection, generation_id, task_id, now)
         tasks.set_totals(session, task_id, accepted=count, unchanged=0)
     crash_point("flip-created")

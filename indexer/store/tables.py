@@ -91,6 +91,8 @@ class TaskRow(Base):
     unchanged: Mapped[int] = mapped_column(Integer)
     canceled: Mapped[bool] = mapped_column(Boolean)
     created_at: Mapped[float] = mapped_column(Float, index=True)
+    generation_id: Mapped[str | None] = mapped_column(String(32))
+    """The generation that a rebuild makes: while it is building, the task has not ended."""
 
 
 class SourceRow(Base):

@@ -54,9 +54,17 @@ class Task:
     finished_at: float | None
 
 
-def create(session: Session, task_id: str, collection: str, kind: Kind, now: float) -> None:
-    """Make a task; its jobs come in the same transaction."""
-    row = {"task_id": task_id, "collection": collection, "kind": kind, "created_at": now}
+def create(
+    session: Session, task_id: str, collection: str, kind: Kind, now: float, generation_id: str | None = None
+) -> None:
+    """Make a task; its jobs come in the same transaction. A rebuild's ends when `generation_id` is no longer building."""
+    row = {
+        "task_id": task_id,
+        "collection": collection,
+        "kind": kind,
+        "created_at": now,
+        "generation_id": generation_id,
+    }
     session.execute(insert(TaskRow).values(**row, accepted=0, unchanged=0, canceled=False))
 
 
@@ -136,6 +144,11 @@ def _tasks() -> Any:
     def count(state: str) -> Any:
         return func.coalesce(func.sum(case((JobRow.state == state, 1), else_=0)), 0).label(state)
 
+    building = (
+        select(func.count())
+        .where(GenerationRow.generation_id == TaskRow.generation_id, GenerationRow.state == "building")
+        .scalar_subquery()
+    )
     begun = func.coalesce(func.sum(case((JobRow.attempts > 0, 1), else_=0)), 0).label("begun")
     return (
         select(
@@ -149,6 +162,7 @@ def _tasks() -> Any:
             *(count(state) for state in ("queued", "running", "succeeded", "failed", "canceled")),
             begun,
             func.max(JobRow.finished_at).label("finished_at"),
+            building.label("building"),
         )
         .outerjoin(JobRow, JobRow.task_id == TaskRow.task_id)
         .group_by(TaskRow.task_id)
@@ -177,8 +191,8 @@ def _task(row: Any, errors: tuple[TaskError, ...]) -> Task:
 
 
 def _state(row: Any) -> State:
-    if row.queued or row.running:
-        return "processing" if row.begun else "enqueued"
+    if row.queued or row.running or row.building:
+        return "processing" if row.begun or not row.queued else "enqueued"
     if row.was_canceled:
         return "canceled"
     return "failed" if row.failed else "succeeded"

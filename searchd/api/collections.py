@@ -11,7 +11,7 @@ from litestar import Request, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from indexer.errors import Conflict, Forbidden, InputError, NotFound
+from indexer.errors import Conflict, Forbidden, NotFound
 from indexer.rebuild import start_rebuild
 from indexer.settings import HOUSE_EMBEDDER
 from indexer.status import CollectionStatus, status_of
@@ -118,11 +118,9 @@ async def rebuild(request: AnyRequest, services: NamedDependency[Services], name
     body = await read_json(request, RebuildChoices)
     check_embedder(body.embedder, services, request)
 
+    chosen = body.settings(services.settings)
+
     def run() -> str:
-        try:
-            chosen = body.settings(services.settings)
-        except msgspec.ValidationError as error:
-            raise InputError(f"setting refused: {error}", code="invalid_parameter") from None
         return start_rebuild(services.engine, name, chosen, services.engine.clock())
 
     task_id = await anyio.to_thread.run_sync(run)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from indexer.errors import InputError
 from indexer.settings import Settings as IndexerSettings
 from indexer.types import Metadata
 from searchd.api.schemas import Answer, Collection, FilterText, Request
@@ -207,8 +208,39 @@ class RebuildChoices(Request, frozen=True, kw_only=True):
         return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
 
     def settings(self, present: IndexerSettings) -> IndexerSettings:
-        """Return the settings in force with these in their place. Raises: msgspec.ValidationError."""
-        return msgspec.convert(msgspec.to_builtins(present) | self.given(), type(present))
+        """Return the settings in force with these in their place. Raises: InputError."""
+        try:
+            return msgspec.convert(msgspec.to_builtins(present) | self.given(), type(present))
+        except msgspec.ValidationError as error:
+            raise InputError(f"setting refused: {error}", code="invalid_parameter") from None
+
+
+class DoctorChoices(RebuildChoices, frozen=True, kw_only=True):
+    """Whether to mend what is found, and the settings to hold the indexes against; left out: those in force."""
+
+    repair: bool = False
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings that were given."""
+        given = super().given()
+        given.pop("repair")
+        return given
+
+
+class DoctorFinding(Answer, frozen=True, kw_only=True):
+    """One thing that is wrong; `remedy`: reindex (of `document_ids`), rebuild, wait or none."""
+
+    collection: str
+    message: str
+    remedy: str
+    document_ids: tuple[str, ...] = ()
+
+
+class DoctorAnswer(Answer, frozen=True, kw_only=True):
+    """What is wrong (empty: sound), and the tasks that mend it."""
+
+    findings: tuple[DoctorFinding, ...]
+    task_ids: tuple[str, ...] = ()
 
 
 class TaskStarted(Answer, frozen=True, kw_only=True):

@@ -3,38 +3,63 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import anyio.to_thread
 import msgspec
-from litestar import Request, get, post
+from litestar import get, post
 from litestar.di import NamedDependency
 
 from indexer import doctor
+from indexer.settings import Settings
+from searchd.api.collections import check_embedder
+from searchd.api.document_schemas import DoctorAnswer, DoctorChoices
+from searchd.api.operation import Operation
 from searchd.api.principals import require_write
+from searchd.api.reading import AnyRequest, read_json, read_query
+from searchd.api.schemas import NoParameters
 from searchd.services import Services
 
+SOUND: dict[str, list[str]] = {"findings": [], "task_ids": []}
 
-def _examine(services: Services, repair: bool) -> dict[str, Any]:
-    findings = doctor.examine(services.engine)
-    task_ids = doctor.repair(services.engine, findings) if repair else []
+
+def _examine(services: Services, settings: Settings, repair: bool) -> DoctorAnswer:
+    findings = doctor.examine(services.engine, settings)
+    task_ids = doctor.repair(services.engine, findings, settings) if repair else []
     if task_ids and services.worker is not None:
         services.worker.wake()
-    return {"findings": [msgspec.to_builtins(finding) for finding in findings], "task_ids": task_ids}
+    found = {"findings": [msgspec.to_builtins(finding) for finding in findings], "task_ids": task_ids}
+    return msgspec.convert(found, DoctorAnswer)
 
 
-@get("/api/doctor", summary="Compare SQL, Tantivy and Qdrant", tags=["maintenance"])
-async def examine(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> dict[str, Any]:
+@get(
+    "/api/doctor",
+    opt=Operation(
+        "Compare SQL, Tantivy and Qdrant", "maintenance", answer=DoctorAnswer, answer_example=SOUND, writes=True
+    ).opt(),
+)
+async def examine(request: AnyRequest, services: NamedDependency[Services]) -> DoctorAnswer:
     """Return what is wrong; empty findings mean sound."""
     require_write(request, services.settings)
-    return await anyio.to_thread.run_sync(partial(_examine, services, False))
+    read_query(request, NoParameters)
+    return await anyio.to_thread.run_sync(partial(_examine, services, services.settings, False))
 
 
-@post("/api/doctor", summary="Compare, and mend what differs", tags=["maintenance"], status_code=202)
-async def repair(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> dict[str, Any]:
-    """Queue what mends the findings; the tasks can be followed at /api/tasks/{id}."""
+@post(
+    "/api/doctor",
+    status_code=202,
+    opt=Operation(
+        "Compare under settings of the caller's, and mend what differs", "maintenance", body=DoctorChoices,
+        answer=DoctorAnswer, body_example={"repair": True}, answer_example=SOUND, writes=True, errors=(400, 503),
+    ).opt(),
+)  # fmt: skip
+async def repair(request: AnyRequest, services: NamedDependency[Services]) -> DoctorAnswer:
+    """With `repair`, queue what mends the findings; the tasks can be followed at /api/tasks/{id}."""
     require_write(request, services.settings)
-    return await anyio.to_thread.run_sync(partial(_examine, services, True))
+    read_query(request, NoParameters)
+    body = await read_json(request, DoctorChoices)
+    check_embedder(body.embedder, services, request)
+    settings = body.settings(services.settings)
+    return await anyio.to_thread.run_sync(partial(_examine, services, settings, body.repair))
 
 
 HANDLERS = [examine, repair]
