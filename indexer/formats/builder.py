@@ -115,7 +115,7 @@ class TextBuilder:
             self._add("table", "\n".join(lines))
 
     def build(self, name: str, title: str | None = None, metadata: Metadata | None = None) -> ParsedText:
-        """Return the document: titled as given, else by its first heading, else by the file's name."""
+        """Return the document: titled as given, else by its first heading, else by the name (may be empty)."""
         chosen = one_line(clean(title or "")) or self.first_heading or one_line(clean(PurePosixPath(name).name)) or name
         return ParsedText(
             title=chosen[:MAX_TITLE_CHARS],

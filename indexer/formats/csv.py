@@ -46,7 +46,7 @@ def parse(name: str, content: bytes) -> list[ParsedText]:
     chars = 0
     for line, cells in body:
         try:
-            document = _document(name, columns, cells, roles, numeric)
+            document = _document(columns, cells, roles, numeric)
             if document.document_id is not None and seen.setdefault(document.document_id, line) != line:
                 raise InputError(f"id {document.document_id!r} was already in line {seen[document.document_id]}")
         except InputError as error:
@@ -104,7 +104,6 @@ def _numeric_columns(columns: Sequence[str], body: Sequence[Sequence[str]]) -> d
 
 
 def _document(
-    name: str,
     columns: Sequence[str],
     cells: Sequence[str],
     roles: dict[str, int],
@@ -129,7 +128,7 @@ def _document(
     title = values.get("title") or values.get("id") or None
     if not builder.chars and title:
         builder.paragraph(title)
-    parsed = builder.build(name, title, flat)
+    parsed = builder.build("", title, flat)
     return ParsedText(
         title=parsed.title,
         text=parsed.text,

@@ -28,7 +28,7 @@ def parse(name: str, content: bytes) -> list[ParsedText]:
         if len(found) >= MAX_DOCUMENTS:
             raise failure("too_large", f"more than {MAX_DOCUMENTS:,} documents")
         try:
-            document = parse_line(f"{name}:{number}", line)
+            document = parse_line(line)
         except (InputError, ParseFailure) as error:
             raise failure("malformed", f"line {number}: {error}") from error
         if document.document_id in seen:
@@ -42,7 +42,7 @@ def parse(name: str, content: bytes) -> list[ParsedText]:
     return found
 
 
-def parse_line(name: str, line: str) -> ParsedText:
+def parse_line(line: str) -> ParsedText:
     """Return the document of one line. Raises: InputError, ParseFailure."""
     row = decode_object(line)
     unknown = sorted(set(row) - FIELDS)
@@ -55,7 +55,9 @@ def parse_line(name: str, line: str) -> ParsedText:
         if row.get(field) is not None and not isinstance(row[field], str):
             raise InputError(f"{field} must be a string")
     parsers = {"text": text.parse_text, "html": html.parse_text, "markdown": markdown.parse_text}
-    parsed = parsers[bodies[0]](row.get("title") or name, row[bodies[0]])
+    # An untitled document has no title but a first heading: the file's name is not about this line, and would be
+    # embedded and reranked with every passage of it.
+    parsed = parsers[bodies[0]](row.get("title") or "", row[bodies[0]])
     return replace(
         parsed,
         title=row.get("title") or parsed.title,

@@ -116,7 +116,7 @@ def _shape(source: SourceContent, parsed: Sequence[ParsedText]) -> dict[str, Val
             "collection": source.collection,
             "document_id": name,
             "source_id": source.source_id,
-            "title": storable(overrides.title or one.title),
+            "title": storable(one.title if overrides.title is None else overrides.title),
             "uri": storable(one.link or overrides.link or source.uri),
             "text": text,
             "blocks": blocks_to_json(one.blocks),

@@ -40,7 +40,7 @@ def _posted(document: PostedDocument, place: int) -> SourceFile:
         name=f"{label(document.title or key)}.{EXTENSIONS[given[0]]}",
         content=content.encode("utf-8", "replace"),
         document_id=document.id,
-        title=document.title,
+        title="" if document.title is None and given == ["text"] else document.title,  # else its own heading or title
         link=document.uri,
         metadata=_metadata(document.metadata, f"documents[{place}]"),
         access=document.access,

@@ -147,3 +147,10 @@ def test_metadata_is_flattened_and_nulls_go() -> None:
 def test_metadata_that_no_index_can_hold_is_refused(wrong: object) -> None:
     with pytest.raises((InputError, LimitError)):
         flatten_metadata(wrong)
+
+
+def test_a_row_without_a_title_is_not_titled_by_its_file() -> None:
+    (line,) = parse("corpus-0.jsonl", b'{"id": "1", "text": "Valves and pumps."}')
+    (headed,) = parse("corpus-0.jsonl", b'{"markdown": "# Pumps\\n\\nThey move water."}')
+    (row,) = parse("faq.csv", b"text\nValves and pumps.\n")
+    assert (line.title, headed.title, row.title) == ("", "Pumps", "")
