@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ir_measures import Qrel
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from indexer.lexical.query import MAX_QUERY_CHARS, MAX_QUERY_TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +43,14 @@ def read_judged_set(folder: Path, split: str = "test", limit: int = 0) -> Judged
             query_id, document_id, grade = line.rstrip("\n").split("\t")
             qrels.append(Qrel(query_id, document_id, int(float(grade))))
     judged = {qrel.query_id for qrel in qrels}
-    queries = {query_id: text for query_id, text in texts.items() if query_id in judged}
+    queries = {query_id: within_limits(text) for query_id, text in texts.items() if query_id in judged}
     if limit:
         queries = dict(list(queries.items())[:limit])
         qrels = [qrel for qrel in qrels if qrel.query_id in queries]
     return JudgedSet(folder.name, folder, queries, qrels)
+
+
+def within_limits(text: str) -> str:
+    """Return as many of a query's words as a query may have: one of Cranfield's has 33, the limit is 32."""
+    words = text[:MAX_QUERY_CHARS].split()
+    return " ".join(words[:MAX_QUERY_TERMS])

@@ -108,7 +108,7 @@ def measure(services, judged: JudgedSet, settings: Settings) -> list[dict]:  # t
     for name, mode, rerank in systems:
         run, times = [], []
         for query_id, text in judged.queries.items():
-            query, collection = query_from_request(SearchRequest(q=text[:512], mode=mode, limit=DEPTH), settings)
+            query, collection = query_from_request(SearchRequest(q=text, mode=mode, limit=DEPTH), settings)
             response = services.pipeline.search(replace(query, rerank=rerank), Scope.of(collection))
             assert not response.degraded, (text, response.stages, response.systems)
             times.append(response.took_ms)

@@ -1,0 +1,148 @@
+"""Which blend weights of the default cascade are best on judged sets: every pair of weights over the same scores.
+
+    python benchmarks/blend.py DATASET_DIR... [--depth N] [--keep N] [--limit N]
+
+Candidates and scores come from the product's own pipeline and rerankers, once per query, without time limits; each pair
+of weights then runs the product's cascade over them. Prints nDCG@10, a row per weight of the first stage, a column per
+weight of the second; the last table is the mean over the sets. `--depth` of the first stage and how many it keeps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import ir_measures
+import msgspec
+import numpy as np
+from ir_measures import ScoredDoc, nDCG
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.judged import JudgedSet, read_judged_set
+from benchmarks.quality import NO_LIMIT_MS, index, unlimited
+from indexer.scope import Scope
+from searchd.api.search import SearchRequest, query_from_request
+from searchd.present import by_document
+from searchd.rerank.cascade import Cascade
+from searchd.rerank.text import passage_text
+from searchd.services import Services, build_services
+from searchd.settings import Settings, Stage
+from searchd.types import Candidate, RerankRequest, StageReport
+
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
+Scores = Mapping[str, Mapping[str, float]]
+"""Logits by stage, then by the text that the stage sees."""
+
+
+class Watching(Cascade):
+    """Notes the candidates that come to the cascade and leaves them as they are."""
+
+    seen: Sequence[Candidate] = ()
+
+    def rerank(self, query, candidates, *others, **named):  # type: ignore[no-untyped-def]  # passed over whole
+        self.seen = candidates
+        return tuple(candidates), ()
+
+
+class Recorded:
+    """A reranker that knows its scores."""
+
+    fingerprint = "recorded"
+
+    def __init__(self, logits: Mapping[str, float]) -> None:
+        self.logits = logits
+
+    def score(
+        self, query: str, passages: Sequence[str], *, max_length: int, deadline: float | None = None
+    ) -> NDArray[np.float32]:
+        return np.array([self.logits[passage] for passage in passages], dtype=np.float32)
+
+
+def scored(services: Services, text: str, stages: Sequence[Stage]) -> tuple[Sequence[Candidate], Scores]:
+    """Return a query's candidates in fused order, and the logits of each stage for the first stage's depth of them."""
+    watching = Watching(services.pipeline.cascade._load)
+    cascade, services.pipeline.cascade = services.pipeline.cascade, watching
+    try:
+        query, collection = query_from_request(SearchRequest(q=text, limit=100), services.settings)
+        services.pipeline.search(query, Scope.of(collection))
+    finally:
+        services.pipeline.cascade = cascade
+    texts = [passage_text(candidate) for candidate in watching.seen[: stages[0].depth]]
+    scores = {}
+    for stage in stages:
+        logits = cascade._load(stage).score(text, texts, max_length=stage.max_length)
+        scores[stage.name] = dict(zip(texts, map(float, logits), strict=True))
+    return watching.seen, scores
+
+
+def grid(
+    judged: JudgedSet, found: Mapping[str, tuple[Sequence[Candidate], Scores]], stages: Sequence[Stage]
+) -> NDArray:  # type: ignore[type-arg]
+    """Return nDCG@10 for every pair of weights."""
+    table = np.zeros((len(WEIGHTS), len(WEIGHTS)))
+    for row, first in enumerate(WEIGHTS):
+        for column, second in enumerate(WEIGHTS):
+            chosen = [msgspec.structs.replace(s, blend=w) for s, w in zip(stages, (first, second), strict=True)]
+            run = []
+            for query_id, (candidates, scores) in found.items():
+                cascade = Cascade(lambda stage, scores=scores: Recorded(scores[stage.name]))  # type: ignore[misc]
+                ordered, reports = cascade.rerank("", candidates, chosen, RerankRequest(), float("inf"))
+                assert all(complete(report) for report in reports), reports
+                run += [ScoredDoc(query_id, one, -rank) for rank, one in enumerate(by_document(ordered))]
+            table[row, column] = ir_measures.calc_aggregate([nDCG @ 10], judged.qrels, run)[nDCG @ 10]
+    return table
+
+
+def complete(report: StageReport) -> bool:
+    return report.status == "full"
+
+
+def show(name: str, table: NDArray) -> None:  # type: ignore[type-arg]
+    print(f"\n{name}: nDCG@10, first stage's weight down, second's across")
+    print("      " + " ".join(f"{weight:6.1f}" for weight in WEIGHTS))
+    for weight, row in zip(WEIGHTS, table, strict=True):
+        print(f"{weight:5.1f} " + " ".join(f"{value:6.4f}" for value in row))
+
+
+def main() -> None:
+    """Score each set once, then try every pair of weights."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("datasets", type=Path, nargs="+")
+    parser.add_argument("--limit", type=int, default=0, help="only the first N judged queries of each")
+    parser.add_argument("--depth", type=int, help="passages that the first stage scores")
+    parser.add_argument("--keep", type=int, help="passages that the second stage scores")
+    arguments = parser.parse_args()
+    logging.disable(logging.INFO)
+    tables = []
+    for dataset in arguments.datasets:
+        judged = read_judged_set(dataset, limit=arguments.limit)
+        with tempfile.TemporaryDirectory() as folder:
+            settings = unlimited(Settings(data_dir=folder, timeout_ms=NO_LIMIT_MS // 10))
+            profile = settings.profile("default")
+            assert profile is not None
+            first, second = profile.stages
+            depth, keep = arguments.depth or first.depth, arguments.keep or first.keep
+            stages = (
+                msgspec.structs.replace(first, depth=depth, keep=keep),
+                msgspec.structs.replace(second, depth=keep),
+            )
+            services = build_services(settings, worker=False)
+            try:
+                index(services.engine, judged)
+                found = {key: scored(services, text, stages) for key, text in judged.queries.items()}
+            finally:
+                services.close()
+        tables.append(grid(judged, found, stages))
+        show(judged.name, tables[-1])
+    if len(tables) > 1:
+        show("mean", np.mean(tables, axis=0))
+
+
+if __name__ == "__main__":
+    main()
