@@ -6,6 +6,7 @@ Each verb goes to the running daemon of the data folder when one answers, else t
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -76,7 +77,9 @@ def cli() -> None:
 @click.option(
     "--collection", default="default", show_default=True, help="Where to put them; made if it does not exist."
 )
-@click.option("--access", multiple=True, help="A principal who may read them; repeatable. Default: public.")
+@click.option(
+    "--access", multiple=True, help="A principal who may read them; repeatable. Default: as before, new ones public."
+)
 @click.option("--prune", is_flag=True, help="Also remove documents under PATHS whose files are gone.")
 @click.option("--no-wait", is_flag=True, help="Return once they are accepted; a daemon or `indexer run` does the rest.")
 def add(paths: Sequence[Path], collection: str, access: Sequence[str], prune: bool, no_wait: bool) -> None:
@@ -141,7 +144,7 @@ def prune_gone(
         source_id
         for path in paths
         if path.is_dir()
-        for uri, source_id in indexer.sources(collection, path.absolute().as_uri().rstrip("/") + "/").items()
+        for uri, source_id in indexer.sources(collection, folder_uri(path)).items()
         if uri not in seen
     ]
     if not gone:
@@ -149,6 +152,11 @@ def prune_gone(
     taken = indexer.remove_sources(collection, gone)
     tasks.append(taken["task_id"])
     return len(gone)
+
+
+def folder_uri(path: Path) -> str:
+    """Return what the uris of a folder's files begin with; `..` is resolved as the walk does it."""
+    return Path(os.path.abspath(path.expanduser())).as_uri().rstrip("/") + "/"
 
 
 def wait(indexer: LocalIndexer | RemoteIndexer, tasks: Sequence[str]) -> list[dict[str, Any]]:

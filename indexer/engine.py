@@ -26,12 +26,12 @@ from indexer.settings import Settings
 from indexer.splitter import Splitter
 from indexer.store import collections, generations
 from indexer.store.database import Database, open_database
+from indexer.types import DEFAULT_COLLECTION
 from indexer.vectors import VectorIndex
 from indexer.vectors.backends import VECTOR_BACKENDS
 
 log = logging.getLogger(__name__)
 
-DEFAULT_COLLECTION = "default"
 GRACE_S = 60.0
 """A retired generation stays open and on disk this long, for queries that began before the flip."""
 

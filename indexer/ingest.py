@@ -114,6 +114,8 @@ def check_access(access: Sequence[str]) -> None:
     if not 0 < len(access) <= MAX_PRINCIPALS:
         raise InputError(f"access: 1 to {MAX_PRINCIPALS} principals are accepted; `public` lets everyone read")
     for principal in access:
+        if principal[:1] in ("[", '"') or "," in principal:
+            raise InputError(f"access: {principal[:60]!r} looks like a list; give each principal by itself, repeatedly")
         if not 0 < len(principal) <= MAX_PRINCIPAL_CHARS or not principal.isprintable():
             raise InputError(
                 f"access: principal {principal[:60]!r}: 1 to {MAX_PRINCIPAL_CHARS} printable characters are accepted"

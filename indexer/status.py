@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from indexer.scope import Scope
 from indexer.store import collections, documents, generations, jobs, sources, tasks
 from indexer.store.database import Database
 from indexer.store.tasks import Task
+from indexer.types import DEFAULT_COLLECTION
 
 FAILURES_SHOWN = 200
 TASKS_SHOWN = 20
@@ -49,12 +51,18 @@ class Status:
     tasks: tuple[Task, ...]
 
 
-def status_of(database: Database) -> Status:
-    """Read the status of all collections."""
+def status_of(database: Database, readers: Iterable[str] | None = None) -> Status:
+    """Read the status of all collections; for `readers` (principals), of what they may know of.
+
+    They see a collection only if it holds a document for them, and count only such documents.
+    """
     with database.read() as session:
         found = []
         for collection in collections.list_all(session):
-            counts = documents.counts(session, collection.name)
+            scope = None if readers is None else Scope.of(collection.name, readers)
+            counts = documents.counts(session, collection.name, scope)
+            if scope is not None and not counts.documents and collection.name != DEFAULT_COLLECTION:
+                continue
             live = generations.live(session, collection.name)
             found.append(
                 CollectionStatus(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PUBLIC = "public"
+DEFAULT_COLLECTION = "default"
 """The principal every reader has; a document with it in `access` is readable by anyone."""
 
 Scalar = str | int | float | bool

@@ -46,6 +46,13 @@ def test_an_unknown_name_in_the_file_is_refused_by_name(tmp_path: Path) -> None:
         ("SEARCHD_PROFILES", '{"p": {"stages": [{"name": "rrf"}]}}', "names of their own"),
         ("SEARCHD_PROFILES", '{"p": {"stages": [{"name": "a"}, {"name": "a"}]}}', "names of their own"),
         ("SEARCHD_PROFILES", '{"p": {"weights": {"bm26": 1}}}', "bm26"),
+        ("SEARCHD_PROFILES", '{"p": {"weights": {"bm25": -1}}}', "weights"),
+        ("SEARCHD_PROFILES", '{"p": {"weights": {"bm25": 1e9}}}', "weights"),
+        (
+            "SEARCHD_KEYS",
+            '[{"name": "a", "secret": "0123456789abcdef"}, {"name": "b", "secret": "0123456789abcdef"}]',
+            "same secret",
+        ),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_its_setting(variable: str, value: str, said: str) -> None:

@@ -59,7 +59,7 @@ def test_add_hands_over_to_the_daemon_waits_and_adds_nothing_twice(daemon: Daemo
     (docs / "pump-3.md").write_text("# Pump 3\n\nIt was replaced by a turbine with gate99x.\n")
     (docs / "pump-4.md").unlink()
     (docs / "broken.pdf").write_bytes(b"%PDF-1.7 this is no pdf")
-    changed = run(daemon, "add", str(docs), "--prune")
+    changed = run(daemon, "add", str(docs / ".." / "docs"), "--prune")
     assert changed.returncode == 1
     assert "2 accepted, 10 unchanged, 1 removed" in changed.stderr
     assert "broken.pdf" in changed.stderr

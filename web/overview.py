@@ -11,10 +11,10 @@ from dataclasses import replace
 from sqlalchemy.orm import Session
 
 from indexer import status
-from indexer.engine import DEFAULT_COLLECTION
 from indexer.formats import FAILURE_CODES
 from indexer.scope import Scope
 from indexer.store import collections, documents
+from indexer.types import DEFAULT_COLLECTION
 from searchd.settings import Settings
 from web.choices import Choice
 from web.contexts import CollectionView, Failure, Health, Progress
@@ -25,11 +25,18 @@ EXAMPLES = 4
 EXAMPLE_CHARS = 120
 
 
-def collection_views(session: Session, *, counted: bool) -> tuple[CollectionView, ...]:
-    """Return all collections in order of name; counting them costs a scan each, which a page of hits can do without."""
+def collection_views(session: Session, readers: frozenset[str] | None, *, counted: bool) -> tuple[CollectionView, ...]:
+    """Return the collections in order of name: for `readers` (None: all) those with documents that they may read.
+
+    Counting costs a scan each, which a page of hits can do without unless it has to leave collections out.
+    """
     views = []
     for collection in collections.list_all(session):
-        counts = documents.counts(session, collection.name) if counted else documents.Counts(0, 0)
+        scope = None if readers is None else Scope.of(collection.name, readers)
+        wanted = counted or scope is not None
+        counts = documents.counts(session, collection.name, scope) if wanted else documents.Counts(0, 0)
+        if scope is not None and not counts.documents and collection.name != DEFAULT_COLLECTION:
+            continue
         views.append(CollectionView(collection.name, counts.documents, counts.passages))
     return tuple(views)
 

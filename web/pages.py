@@ -82,7 +82,7 @@ class _Shelf:
 
 def _look(services: Services, caller: Caller, asked: SearchState) -> _Shelf:
     with services.engine.database.read() as session:
-        views = overview.collection_views(session, counted=not (asked.q and asked.collection))
+        views = overview.collection_views(session, caller.sees_only, counted=not (asked.q and asked.collection))
         state = overview.chosen_collection(asked, views)
         chosen = next((view for view in views if view.name == state.collection), None)
         scope = Scope.of(state.collection, caller.principals)
@@ -157,7 +157,7 @@ async def status_page(request: AnyRequest, services: NamedDependency[Services]) 
 
 
 def _status(services: Services, caller: Caller, retried: str) -> Response[str]:
-    found = status_of(services.engine.database)
+    found = status_of(services.engine.database, caller.sees_only)
     page = StatusPage(
         section="status",
         state=SearchState(),
@@ -165,7 +165,7 @@ def _status(services: Services, caller: Caller, retried: str) -> Response[str]:
         failures=tuple(map(overview.failure_of, found.failures)) if caller.may_write else (),
         collections=found.collections,
         models=overview.models(services.settings, services.engine.device.name),
-        health=overview.health(check_parts(services)),
+        health=overview.health(check_parts(services, caller.may_write)),
         may_write=caller.may_write,
         notice="It will be tried again." if retried else "",
         started_at=services.started_at,

@@ -115,13 +115,17 @@ def forget_passages(session: Session, generation_id: str, document_ids: Sequence
         )
 
 
-def counts(session: Session, collection: str) -> Counts:
-    """Count a collection's documents and the passages that can be searched."""
+def counts(session: Session, collection: str, scope: Scope | None = None) -> Counts:
+    """Count a collection's documents and the passages that can be searched; with a scope, those that it admits."""
     documents = select(func.count()).select_from(DocumentRow).where(DocumentRow.collection == collection)
     live = select(GenerationRow.generation_id).where(
         GenerationRow.collection == collection, GenerationRow.state == "live"
     )
     passages = select(func.count()).select_from(PassageRow).where(PassageRow.generation_id.in_(live))
+    if scope is not None:
+        documents = documents.where(admitted(scope))
+        same = (DocumentRow.collection == collection) & (DocumentRow.document_id == PassageRow.document_id)
+        passages = passages.join(DocumentRow, same).where(admitted(scope))
     return Counts(session.scalar(documents) or 0, session.scalar(passages) or 0)
 
 

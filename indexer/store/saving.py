@@ -25,6 +25,8 @@ from indexer.types import PUBLIC, ParsedText, document_id
 
 MAX_ID_CHARS = 512
 MAX_PRINCIPAL_CHARS = 128
+RUN_BY_BROWSERS = ("javascript", "vbscript", "data", "blob")
+"""Schemes of addresses that are code or content themselves; no link of a document may have one."""
 COMPARED = ("title", "uri", "text", "blocks", "doc_metadata", "access")
 Values = dict[str, Any]
 
@@ -117,7 +119,7 @@ def _shape(source: SourceContent, parsed: Sequence[ParsedText]) -> dict[str, Val
             "document_id": name,
             "source_id": source.source_id,
             "title": storable(one.title if overrides.title is None else overrides.title),
-            "uri": storable(one.link or overrides.link or source.uri),
+            "uri": storable(shown_uri(one.link, overrides.link, source.uri) or f"document:{name}"),
             "text": text,
             "blocks": blocks_to_json(one.blocks),
             "doc_metadata": metadata_to_json({**one.metadata, **overrides.metadata}),
@@ -125,6 +127,18 @@ def _shape(source: SourceContent, parsed: Sequence[ParsedText]) -> dict[str, Val
             "text_chars": len(text.strip()),
         }
     return wanted
+
+
+def shown_uri(*uris: str | None) -> str | None:
+    """Return the first address that can do no harm as a link, None if there is none.
+
+    Browsers drop white space and control characters before they read the scheme, so they are dropped here too.
+    """
+    for uri in uris:
+        bare = "".join(character for character in uri or "" if character.isprintable() and not character.isspace())
+        if uri and bare.partition(":")[0].casefold() not in RUN_BY_BROWSERS:
+            return uri
+    return None
 
 
 def _check(name: str, access: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ the parser made of them to `documents.save_parsed`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from sqlalchemy import func, select, update
@@ -66,12 +66,14 @@ class Source:
 def accept(session: Session, collection: str, files: Sequence[SourceFile], task_id: str, now: float) -> Outcome:
     """Take sources in, each with a parse job; what is there already with equal content and overrides costs nothing.
 
-    So does a failed one, until `retry`. Of two files with one uri the last counts. Readers whom the new access lists
-    no longer admit lose the present documents with the caller's commit, before the new content is parsed.
+    So does a failed one, until `retry`. Of two files with one uri the last counts. A file that comes without an access
+    list keeps the one that was given before: nobody is let in by leaving it out. Readers whom the new access lists no
+    longer admit lose the present documents with the caller's commit, before the new content is parsed.
     """
-    rows = {row["source_id"]: row for file in files for row in [_row(collection, file, now)]}
-    known = _hashes(session, list(rows))
-    fresh = [rows[name] for name in sorted(rows) if known.get(name) != rows[name]["content_hash"]]
+    named = {source_id(collection, storable(file.uri)): file for file in files}
+    known = _known(session, list(named))
+    rows = {name: _row(collection, with_access_kept(file, known.get(name)), now) for name, file in named.items()}
+    fresh = [rows[name] for name in sorted(rows) if name not in known or known[name][0] != rows[name]["content_hash"]]
     if fresh:
         _upsert(session, fresh)
         changed = {row["source_id"]: row["overrides"]["access"] for row in fresh if "access" in row["overrides"]}
@@ -182,13 +184,21 @@ def _row(collection: str, file: SourceFile, now: float) -> dict[str, Any]:
     }
 
 
-def _hashes(session: Session, source_ids: Sequence[str]) -> dict[str, str]:
-    """Return the content hash of every source that is there, in one SELECT for thousands of files."""
-    found: dict[str, str] = {}
+def _known(session: Session, source_ids: Sequence[str]) -> dict[str, tuple[str, list[str] | None]]:
+    """Return (content hash, access list as given) of every source that is there, in one SELECT for thousands of files."""
+    found: dict[str, tuple[str, list[str] | None]] = {}
+    columns = (SourceRow.source_id, SourceRow.content_hash, SourceRow.overrides)
     for some in batches(source_ids):
-        query = select(SourceRow.source_id, SourceRow.content_hash).where(SourceRow.source_id.in_(some))
-        found |= {name: hashed for name, hashed in session.execute(query)}
+        for name, hashed, overrides in session.execute(select(*columns).where(SourceRow.source_id.in_(some))):
+            found[name] = hashed, overrides.get("access")
     return found
+
+
+def with_access_kept(file: SourceFile, known: tuple[str, list[str] | None] | None) -> SourceFile:
+    """Return the file with the access list of its source, if it brings none itself."""
+    if file.access is not None or known is None or known[1] is None:
+        return file
+    return replace(file, access=tuple(known[1]))
 
 
 def _upsert(session: Session, rows: Sequence[dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from litestar import Request, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from indexer.errors import Conflict, Forbidden, NotFound
+from indexer.errors import ConfigError, Conflict, Forbidden, InputError, NotFound
 from indexer.rebuild import start_rebuild
 from indexer.settings import HOUSE_EMBEDDER
 from indexer.status import CollectionStatus, status_of
@@ -25,7 +25,7 @@ from searchd.api.document_schemas import (
     TaskStarted,
 )
 from searchd.api.operation import Operation
-from searchd.api.principals import is_loopback, require_write
+from searchd.api.principals import is_loopback, principal_of, require_write
 from searchd.api.reading import read_json, read_query
 from searchd.api.schemas import NoParameters
 from searchd.services import Services
@@ -45,9 +45,10 @@ LINE = {
     ).opt(),
 )
 async def listing(request: AnyRequest, services: NamedDependency[Services]) -> CollectionList:
-    """Return every collection with its counts."""
+    """Return every collection that holds documents for the caller, with counts of those."""
     read_query(request, NoParameters)
-    found = await anyio.to_thread.run_sync(status_of, services.engine.database)
+    caller = principal_of(request, services.settings)
+    found = await anyio.to_thread.run_sync(status_of, services.engine.database, caller.sees_only)
     return CollectionList(collections=tuple(_line(one) for one in found.collections))
 
 
@@ -121,7 +122,10 @@ async def rebuild(request: AnyRequest, services: NamedDependency[Services], name
     chosen = body.settings(services.settings)
 
     def run() -> str:
-        return start_rebuild(services.engine, name, chosen, services.engine.clock())
+        try:
+            return start_rebuild(services.engine, name, chosen, services.engine.clock())
+        except ConfigError as error:  # of the caller's choices, not of the daemon's settings
+            raise InputError(str(error), code="invalid_parameter") from error
 
     task_id = await anyio.to_thread.run_sync(run)
     if services.worker is not None:

@@ -13,7 +13,10 @@ from indexer.types import Metadata
 from searchd.api.schemas import Answer, Collection, FilterText, Request
 
 MetadataIn = Annotated[dict[str, Any], Meta(description="Names and values; nested objects are flattened with dots")]
-Access = Annotated[tuple[str, ...], Meta(description="Principals who may read; left out: public")]
+Access = Annotated[
+    tuple[str, ...], Meta(description="Principals who may read; left out: as before, a new one is public")
+]
+Title = Annotated[str, Meta(max_length=500, description="Left out: found in the document")]
 DocumentId = Annotated[str, Meta(description="Stable id; left out: made of the collection and the uri")]
 ListCursor = Annotated[str, Meta(max_length=16_384, description="From an answer: the next part of the list")]
 
@@ -22,11 +25,11 @@ class PostedDocument(Request, frozen=True, kw_only=True):
     """One document as JSON: exactly one of text, html, markdown."""
 
     id: DocumentId | None = None
-    title: str | None = None
+    title: Title | None = None
     text: str | None = None
     html: str | None = None
     markdown: str | None = None
-    uri: Annotated[str, Meta(description="Where a reader is sent")] | None = None
+    uri: Annotated[str, Meta(max_length=2048, description="Where a reader is sent")] | None = None
     metadata: MetadataIn = msgspec.field(default_factory=dict)
     access: Access | None = None
 
@@ -41,9 +44,9 @@ class PostedDocuments(Request, frozen=True, kw_only=True):
 class PostedSource(Request, frozen=True, kw_only=True):
     """What goes with one uploaded file, in the place of what its parser finds."""
 
-    uri: str | None = None
+    uri: Annotated[str, Meta(max_length=2048)] | None = None
     id: DocumentId | None = None
-    title: str | None = None
+    title: Title | None = None
     metadata: MetadataIn = msgspec.field(default_factory=dict)
     access: Access | None = None
 

@@ -29,6 +29,11 @@ class Caller:
     may_write: bool
     refusal: str = ""
 
+    @property
+    def sees_only(self) -> frozenset[str] | None:
+        """Whose documents counts and lists may show; None shows everything, to who may write."""
+        return None if self.may_write else self.principals
+
 
 def principal_of(connection: Connection, settings: Settings) -> Caller:
     """Return who sends this request. Raises: Forbidden (`invalid_key`) for a key that is not configured."""

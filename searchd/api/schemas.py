@@ -21,7 +21,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Collection = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="Which set of documents")]
 Limit = Annotated[int, Meta(ge=1, le=100, description="Hits on a page")]
 Offset = Annotated[int, Meta(ge=0, description=f"Hits left out before; at most {MAX_REACH:,} less `limit`")]
-Timeout = Annotated[int, Meta(ge=1, le=600_000, description="Budget of the whole search, ms; capped by the settings")]
+Timeout = Annotated[int, Meta(ge=50, le=600_000, description="Budget of the whole search, ms; capped by the settings")]
 Cursor = Annotated[str, Meta(max_length=200, description="From an answer, instead of `offset`: the page after it")]
 FilterText = Annotated[str, Meta(description='Metadata condition: `product = "router" AND version >= 2`')]
 Text = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,8 @@ from searchd.api.principals import principal_of
 from searchd.api.reading import read_query
 from searchd.api.schemas import Answer, NoParameters
 from searchd.services import Services
+
+log = logging.getLogger(__name__)
 
 AnyRequest = Request[Any, Any, Any]
 HUNG_S = 30.0
@@ -86,7 +89,8 @@ async def healthz(request: AnyRequest) -> Alive:
 async def readyz(request: AnyRequest, services: NamedDependency[Services]) -> Response[Ready]:
     """Answer 200 when every part is ready, else 503; each part says ok or why not."""
     read_query(request, NoParameters)
-    parts = await anyio.to_thread.run_sync(check_parts, services)
+    caller = principal_of(request, services.settings)
+    parts = await anyio.to_thread.run_sync(check_parts, services, caller.may_write)
     ready = all(said == "ok" or said.startswith("off") for said in parts.values())
     return Response(
         Ready(status="ok" if ready else "not ready", parts=parts),
@@ -95,8 +99,8 @@ async def readyz(request: AnyRequest, services: NamedDependency[Services]) -> Re
     )
 
 
-def check_parts(services: Services) -> dict[str, str]:
-    """Ask each part for a sign of life; say `ok`, `off ...` or why not."""
+def check_parts(services: Services, in_full: bool) -> dict[str, str]:
+    """Ask each part for a sign of life; say `ok`, `off ...` or why not: `in_full` with names of folders and hosts."""
     engine = services.engine
     scope = Scope.of("default")
 
@@ -112,10 +116,10 @@ def check_parts(services: Services) -> dict[str, str]:
         live.vectors.search(live.embedder.encode_query("ready", time.monotonic() + CHECK_S), scope, None, 1)
 
     parts = {
-        "database": _said(database),
-        "lexical": _said(lambda: engine.live(scope.collection).lexical.refresh()),
-        "embedder": _said(embedder),
-        "vectors": _said(vectors),
+        "database": _said(database, in_full),
+        "lexical": _said(lambda: engine.live(scope.collection).lexical.refresh(), in_full),
+        "embedder": _said(embedder, in_full),
+        "vectors": _said(vectors, in_full),
     }
     busy = engine.device.health()["busy_for_s"]
     parts["device"] = "ok" if busy < HUNG_S else f"one call has run for {busy:.0f} s"
@@ -127,11 +131,12 @@ def check_parts(services: Services) -> dict[str, str]:
     return parts
 
 
-def _said(check: Callable[[], None]) -> str:
+def _said(check: Callable[[], None], in_full: bool) -> str:
     try:
         check()
     except Exception as error:  # whatever it is, it is what the part has to say
-        return f"{type(error).__name__}: {error}"[:300]
+        log.warning("a part is not ready", exc_info=True)
+        return f"{type(error).__name__}: {error}"[:300] if in_full else f"{type(error).__name__}; see the log"
     return "ok"
 
 
@@ -140,7 +145,7 @@ async def status(request: AnyRequest, services: NamedDependency[Services]) -> St
     """Return counts, queued work, and, for callers who may write, failures and recent tasks."""
     read_query(request, NoParameters)
     caller = principal_of(request, services.settings)
-    found = await anyio.to_thread.run_sync(status_of, services.engine.database)
+    found = await anyio.to_thread.run_sync(status_of, services.engine.database, caller.sees_only)
     plain = msgspec.to_builtins(found)
     device = services.engine.device
     return StatusAnswer(
@@ -158,7 +163,8 @@ async def status(request: AnyRequest, services: NamedDependency[Services]) -> St
 async def metrics(request: AnyRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """Return all metrics in Prometheus' text format."""
     read_query(request, NoParameters)
-    found = await anyio.to_thread.run_sync(status_of, services.engine.database)
+    caller = principal_of(request, services.settings)
+    found = await anyio.to_thread.run_sync(status_of, services.engine.database, caller.sees_only)
     gauges = gauges_of(found, services.engine.device.health()["queued"])
     body = generate_latest(services.pipeline.metrics.registry) + generate_latest(gauges)
     return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})

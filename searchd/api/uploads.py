@@ -23,7 +23,7 @@ EXTENSIONS = {"text": "txt", "html": "html", "markdown": "md"}
 
 def posted_sources(posted: PostedDocuments) -> list[SourceFile]:
     """Return posted documents as sources. Raises: InputError naming the place in the list."""
-    return [_posted(document, place) for place, document in enumerate(posted.documents)]
+    return each_once([_posted(document, place) for place, document in enumerate(posted.documents)], "documents")
 
 
 def _posted(document: PostedDocument, place: int) -> SourceFile:
@@ -61,9 +61,21 @@ async def uploaded_sources(request: Request[Any, Any, Any], limit_bytes: int) ->
     if fields.sources and len(fields.sources) != len(files):
         raise InputError(f"sources: {len(fields.sources)} entries for {len(files)} files", code="invalid_parameter")
     beside = fields.sources or (PostedSource(),) * len(files)
-    return fields.collection, [
-        await _uploaded(file, one, fields, limit_bytes) for file, one in zip(files, beside, strict=True)
-    ]
+    sources = [await _uploaded(file, one, fields, limit_bytes) for file, one in zip(files, beside, strict=True)]
+    return fields.collection, each_once(sources, "files")
+
+
+def each_once(sources: list[SourceFile], where: str) -> list[SourceFile]:
+    """Return the sources as they are. Raises: InputError if one would silently take another's place."""
+    seen: dict[str, int] = {}
+    for place, source in enumerate(sources):
+        first = seen.setdefault(source.uri, place)
+        if first != place:
+            raise InputError(
+                f"{where}[{place}] and {where}[{first}] are both {source.uri[:200]!r}: each needs a name or id of its own",
+                code="invalid_parameter",
+            )
+    return sources
 
 
 def _fields(parts: Iterable[tuple[str, Any]]) -> UploadFields:

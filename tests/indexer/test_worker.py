@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from indexer import ingest
 from indexer.compare import compare_generation
 from indexer.doctor import examine, repair
 from indexer.engine import Engine
-from indexer.errors import LimitError
+from indexer.errors import InputError, LimitError
 from indexer.lexical.query import parse_query
 from indexer.scope import Scope
 from indexer.status import status_of, task_of
@@ -132,3 +133,43 @@ def test_doctor_finds_what_an_index_lost_and_repairs_it(engine: Engine, worker: 
     assert repair(engine, findings)
     worker.run_until_idle()
     assert examine(engine) == []
+
+
+def test_a_file_added_again_without_an_access_list_keeps_the_one_it_had(engine: Engine, worker: Worker) -> None:
+    add(engine, worker, [text_file("pay.txt", "Salaries of all.", ("hr",)), text_file("a.txt", "Open to all.")])
+    again = add(engine, worker, [text_file("pay.txt", "Salaries of all."), text_file("a.txt", "Open to all.")])
+    assert (again.accepted, again.unchanged) == (0, 2)
+    add(engine, worker, [text_file("pay.txt", "Salaries of everybody.")])
+    assert found(engine, "everybody") == set()
+    assert found(engine, "everybody", "hr") == {"file:///docs/pay.txt"}
+    add(engine, worker, [text_file("pay.txt", "Salaries of everybody.", ("public",))])
+    assert found(engine, "everybody") == {"file:///docs/pay.txt"}
+
+
+def test_an_access_list_in_one_word_is_refused(engine: Engine) -> None:
+    for access in ('["hr"]', "hr,board"):
+        with pytest.raises(InputError, match="looks like a list"):
+            ingest.accept(engine.database, engine.settings, "default", [text_file("a.txt", "x", (access,))], 1.0)
+
+
+def test_an_address_that_a_browser_would_run_is_not_shown(engine: Engine, worker: Worker) -> None:
+    links = ["javascript:alert(1)", "java\tscript:alert(1)", " DATA:text/html,x", "https://example.com/a"]
+    files = [replace(text_file(f"{n}.txt", "A rare zeppelin."), link=link) for n, link in enumerate(links)]
+    add(engine, worker, files)
+    own = {f"file:///docs/{n}.txt" for n in range(3)}
+    assert found(engine, "zeppelin") == own | {"https://example.com/a"}
+
+
+def test_readers_are_told_only_of_collections_that_hold_something_for_them(engine: Engine, worker: Worker) -> None:
+    add(engine, worker, [text_file("a.txt", "Open."), text_file("b.txt", "Closed.", ("hr",))])
+    add(engine, worker, [text_file("c.txt", "Closed.", ("board",))], "titan")
+    counted = {
+        who: [(one.name, one.documents, one.passages) for one in status_of(engine.database, who).collections]
+        for who in (None, ("public",), ("hr", "public"), ("board",))
+    }
+    assert counted == {
+        None: [("default", 2, 2), ("titan", 1, 1)],
+        ("public",): [("default", 1, 1)],
+        ("hr", "public"): [("default", 2, 2)],
+        ("board",): [("default", 1, 1), ("titan", 1, 1)],
+    }

@@ -147,3 +147,18 @@ def test_another_machine_cannot_name_a_folder_as_embedder(services: Services) ->
         for name in ("/etc", "../x", "~/m", "a/b/c", "x"):
             answer = client.post("/api/collections/default/rebuild", json={"embedder": name}, headers=bearer(ADMIN))
             assert problem(answer)["code"] == "forbidden", name
+
+
+def test_counts_and_lists_tell_a_reader_only_of_what_is_there_for_it(keyed: Client) -> None:
+    def seen(headers: dict[str, str] | None) -> tuple[int, int, str]:
+        status = keyed.get("/api/status", headers=headers).json()["collections"]
+        listed = keyed.get("/api/collections", headers=headers).json()["collections"]
+        lines = keyed.get("/metrics", headers=headers).text.splitlines()
+        metric = next(line for line in lines if line.startswith('searchd_documents{collection="default"}'))
+        counts = [{one["name"]: one["documents"] for one in found}["default"] for found in (status, listed)]
+        return counts[0], counts[1], metric.split()[-1]
+
+    everything, public = seen(bearer(ADMIN)), seen(None)
+    assert everything[0] == everything[1] == float(everything[2])
+    assert public[0] == public[1] == float(public[2]) < everything[0]
+    assert public[0] < seen(bearer(HR))[0] <= everything[0]

@@ -251,3 +251,36 @@ def test_deep_json_is_refused_everywhere(writer: Client) -> None:
     nested = json.dumps({"a": "x"}).replace('"x"', "[" * 40 + "]" * 40)
     form = writer.post("/api/documents", files={"files": ("a.txt", b"x")}, data={"metadata": nested})
     assert problem(form)["code"] == "json_too_deep"
+
+
+def test_two_in_one_request_that_would_take_each_others_place_are_refused(writer: Client) -> None:
+    files = [("files", ("readme.txt", b"axolotl north")), ("files", ("readme.txt", b"axolotl south"))]
+    for answer in (
+        writer.post("/api/documents", files=files),
+        writer.post("/api/documents", json={"documents": [{"id": "x", "text": "a"}, {"id": "x", "text": "b"}]}),
+    ):
+        assert answer.status_code == 422
+        assert "[1]" in problem(answer)["detail"]
+        assert "[0]" in problem(answer)["detail"]
+
+
+def test_a_title_has_a_limit_and_an_access_list_is_none_in_one_word(writer: Client) -> None:
+    long = writer.post("/api/documents", json={"documents": [{"title": "T" * 501, "text": "a"}]})
+    listed = writer.post("/api/documents", files=[("files", ("a.txt", b"a"))], data={"access": "hr,board"})
+    assert (long.status_code, listed.status_code) == (422, 422)
+    assert "500" in problem(long)["detail"]
+    assert "hr,board" in problem(listed)["detail"]
+
+
+def test_a_rebuild_with_a_model_that_is_not_there_is_the_callers_mistake(
+    writer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    answer = writer.post("/api/collections/default/rebuild", json={"embedder": "nobody/no-such-model"})
+    assert answer.status_code == 422
+    assert "nobody/no-such-model" in problem(answer)["detail"]
+
+
+def test_a_text_without_a_title_has_none(writer: Client) -> None:
+    add(writer, {"id": "untitled", "text": "The turbine hums."})
+    assert writer.get("/api/documents/untitled").json()["title"] == ""

@@ -116,6 +116,7 @@ def test_a_filter_and_weights_and_sort_do_what_they_say(client: Client) -> None:
         ({"q": "x", "min_relevance": 0.5}, "not_calibrated", "min_relevance"),
         ({"q": "x", "min_relevance": 2}, "invalid_parameter", "min_relevance"),
         ({"q": "x", "timeout_ms": 0}, "invalid_parameter", "timeout_ms"),
+        ({"q": "x", "timeout_ms": 49}, "invalid_parameter", "timeout_ms"),
         ({"q": "x", "weights": {"bm52": 1}}, "unknown_parameter", "weights.bm52"),
     ],
 )
