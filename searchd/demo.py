@@ -115,7 +115,7 @@ def questions_of(services: Services, path: Path | None) -> list[str]:
 def ask(services: Services, questions: Sequence[str], console: Console) -> None:
     """Ask each question and print what every system and stage put first, what moved, and the time each took."""
     for text in questions:
-        request = SearchRequest(q=text, collection=COLLECTION, limit=50, explain=True, timeout_ms=DEMO_TIMEOUT_MS)
+        request = SearchRequest(q=text, collection=COLLECTION, limit=100, explain=True, timeout_ms=DEMO_TIMEOUT_MS)
         query, collection = query_from_request(request, services.settings)
         response = services.pipeline.search(query, Scope.of(collection))
         console.print(table_of(text, response))

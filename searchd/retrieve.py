@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from indexer.engine import LiveIndexes
-from indexer.errors import Busy, InputError, SearchdError, TransientError
+from indexer.errors import Busy, InputError, TransientError
 from indexer.lexical import LexicalRanking
 from indexer.scope import Scope
 from indexer.types import RankedPassage
@@ -177,7 +177,8 @@ def _await(system: str, future: Future[tuple[LexicalRanking, float]], depth: int
         reason = f"no answer within {waited:.0f} ms"
     else:
         log.error("system %s failed", system, exc_info=error)
-        reason = str(error) if isinstance(error, SearchdError) else type(error).__name__
+        # Only `busy` in its own words: others name folders and hosts, and every reader sees a reason.
+        reason = str(error) if isinstance(error, Busy) else f"{type(error).__name__}; the daemon's log says more"
     return _Outcome(StageReport(system, "failed", 0, depth, waited, reason[:300]), degraded=True)
 
 

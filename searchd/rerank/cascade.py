@@ -23,6 +23,10 @@ from searchd.types import Candidate, RerankRequest, StageReport, StageStatus
 log = logging.getLogger(__name__)
 
 
+class BadScores(ValueError):
+    """What a reranker gave back is no score for each passage."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Scored:
     """What one stage did: raw logits by passage id, and how it ended."""
@@ -92,7 +96,9 @@ class Cascade:
         except Exception as error:
             log.exception("stage %s failed", stage.name)
             logits.clear()
-            status, reason = "failed", f"{type(error).__name__}: {error}"[:300]
+            # Every reader sees a reason; the words of a library's or a model's error name folders and hosts.
+            said = str(error) if isinstance(error, BadScores) else f"{type(error).__name__}; the daemon's log says more"
+            status, reason = "failed", said
         ms = (self._clock() - started) * 1000
         return _Scored(logits, StageReport(stage.name, status, len(logits), len(entering), ms, reason))
 
@@ -136,12 +142,12 @@ class Cascade:
 def score_batch(
     reranker: Reranker, query: str, batch: Sequence[Candidate], max_length: int, end: float
 ) -> dict[str, float]:
-    """Return raw logits by passage id. Raises: TimeoutError at `end`; ValueError for scores that are none."""
+    """Return raw logits by passage id. Raises: TimeoutError at `end`; BadScores."""
     scores = reranker.score(query, [passage_text(one) for one in batch], max_length=max_length, deadline=end)
     if len(scores) != len(batch):
-        raise ValueError(f"{len(scores)} scores came back for {len(batch)} passages")
+        raise BadScores(f"{len(scores)} scores came back for {len(batch)} passages")
     if not np.isfinite(scores).all():
-        raise ValueError("a score is not a number")
+        raise BadScores("a score is not a number")
     return {candidate.passage_id: float(score) for candidate, score in zip(batch, scores, strict=True)}
 
 

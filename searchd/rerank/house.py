@@ -63,14 +63,17 @@ def load(name: str, dtype: torch.dtype) -> BertForSequenceClassification:
 def export(name: str, folder: Path) -> None:
     """Write a packaged model as a folder that `sentence_transformers.CrossEncoder(folder)` loads.
 
-    Raises: InputError for an unknown name, or a folder that exists and is not empty.
+    Raises: InputError for an unknown name, or a folder that is not empty or cannot be made.
     """
     from safetensors.torch import save_file
 
     tensors = state_dict(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not empty; name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror}") from error
     config: dict[str, Any] = json.loads((house_folder() / "config.json").read_text(encoding="utf-8"))
     config |= {
         "architectures": ["BertForSequenceClassification"],

@@ -75,6 +75,9 @@ def test_it_is_exported_only_where_nothing_is(exported: Path, tmp_path: Path) ->
     with pytest.raises(InputError, match="no packaged model 'other'; there are: rerank-base"):
         house.export("other", tmp_path / "other")
     assert not (tmp_path / "other").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be made"):
+        house.export("rerank-base", tmp_path / "file" / "base")
 
 
 def test_the_command_line_exports_it(tmp_path: Path) -> None:
