@@ -25,6 +25,7 @@ from indexer.settings import HOUSE_EMBEDDER, Settings
 from indexer.weights import HOUSE_SHA256, digest_of, first_line, house_folder, model_folder, no_progress_bars
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
 
 BATCH_TOKENS = 1024
@@ -50,6 +51,7 @@ class Embedder:
         self.tokenizer: Tokenizer = plain_tokenizer(model.tokenizer)
         self._queries: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._lock = Lock()
+        self._is_plain = is_plain(model)
 
     def encode_query(self, text: str, deadline_s: float | None = None) -> NDArray[np.float32]:
         """Return float32[dim] of unit length, read-only. Raises: TimeoutError at `deadline_s` (monotonic)."""
@@ -81,13 +83,37 @@ class Embedder:
         return vectors
 
     def _forward(self, texts: list[str]) -> NDArray[np.float32]:
-        vectors = self._model.encode(
-            texts, batch_size=len(texts), convert_to_numpy=False, convert_to_tensor=True, show_progress_bar=False
-        )
+        vectors = self._plainly(texts) if self._is_plain else self._encoded(texts)
         found: NDArray[np.float32] = vectors.float().cpu().numpy()
         norms = np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
         unit: NDArray[np.float32] = np.ascontiguousarray(found / norms, dtype=np.float32)
         return unit
+
+    def _plainly(self, texts: list[str]) -> torch.Tensor:
+        """Run the modules themselves: `encode` takes 2.5 ms more for one query, a third of the whole."""
+        import torch
+
+        model: Any = self._model
+        prepare = model.preprocess if hasattr(model, "preprocess") else model.tokenize  # its name before version 6
+        with torch.inference_mode():
+            inputs = {
+                name: value.to(model.device) if isinstance(value, torch.Tensor) else value
+                for name, value in prepare(texts).items()
+            }
+            vectors: torch.Tensor = model(inputs)["sentence_embedding"]
+        return vectors
+
+    def _encoded(self, texts: list[str]) -> torch.Tensor:
+        return self._model.encode(
+            texts, batch_size=len(texts), convert_to_numpy=False, convert_to_tensor=True, show_progress_bar=False
+        )
+
+
+def is_plain(model: SentenceTransformer) -> bool:
+    """Say whether a model is a transformer, a pooling and perhaps a normalisation: no prompts or routes of its own."""
+    return [type(module).__name__ for module in model] in (
+        ["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]
+    ) and not any((getattr(model, "prompts", None) or {}).values())  # fmt: skip
 
 
 def batches_by_length(lengths: Sequence[int]) -> list[list[int]]:
