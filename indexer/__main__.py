@@ -132,25 +132,33 @@ def hand_over(
                 status.update(f"Reading files ... {len(seen):,}")
         send()
     if prune:
-        totals["removed"] = prune_gone(indexer, paths, collection, seen, totals["tasks"])
+        totals["removed"] = prune_gone(indexer, paths, collection, seen, totals)
     return totals
 
 
 def prune_gone(
-    indexer: LocalIndexer | RemoteIndexer, paths: Sequence[Path], collection: str, seen: set[str], tasks: list[str]
+    indexer: LocalIndexer | RemoteIndexer,
+    paths: Sequence[Path],
+    collection: str,
+    seen: set[str],
+    totals: dict[str, Any],
 ) -> int:
-    """Remove the sources under `paths` that the walk did not meet; return how many."""
+    """Remove the sources under `paths` that the walk did not meet; return how many.
+
+    What lies in a folder that could not be read is not gone, as far as anybody knows: it stays.
+    """
+    unread = tuple(refused["uri"].rstrip("/") + "/" for refused in totals["refused"])
     gone = [
         source_id
         for path in paths
         if path.is_dir()
         for uri, source_id in indexer.sources(collection, folder_uri(path)).items()
-        if uri not in seen
+        if uri not in seen and not uri.startswith(unread)
     ]
     if not gone:
         return 0
     taken = indexer.remove_sources(collection, gone)
-    tasks.append(taken["task_id"])
+    totals["tasks"].append(taken["task_id"])
     return len(gone)
 
 

@@ -24,7 +24,7 @@ from indexer.lexical import LexicalIndex
 from indexer.lexical.tantivy import TantivyIndex
 from indexer.settings import Settings
 from indexer.splitter import Splitter
-from indexer.store import collections, generations
+from indexer.store import collections, generations, jobs, passages
 from indexer.store.database import Database, open_database
 from indexer.types import DEFAULT_COLLECTION
 from indexer.vectors import VectorIndex
@@ -67,6 +67,7 @@ class Engine:
         self._embedders: dict[tuple[str, str, str, str], Embedder] = {}
         self._opened: dict[str, LiveIndexes] = {}
         self._live: dict[str, str] = {}
+        self._broken: dict[str, StaleIndex] = {}
         self._refresher: threading.Thread | None = None
         self._stop = threading.Event()
 
@@ -84,7 +85,7 @@ class Engine:
                 collections.ensure(session, DEFAULT_COLLECTION, settings.default_language, engine.clock())
             if check:
                 engine.check_fresh()
-            engine.refresh()
+            engine.refresh(strict=check)
         except BaseException:
             engine.close()
             raise
@@ -140,6 +141,8 @@ class Engine:
         if generation_id is None:
             self.refresh()
             generation_id = self._live.get(collection)
+        if collection in self._broken:
+            raise self._broken[collection]
         if generation_id is None:
             raise NotFound(f"there is no collection {collection!r}")
         return self._opened[generation_id]
@@ -155,7 +158,7 @@ class Engine:
     def _open(self, generation: generations.Generation) -> LiveIndexes:
         recipe = recipe_from(generation.parts)
         builder = VECTOR_BACKENDS[recipe.vector_backend]
-        return LiveIndexes(
+        indexes = LiveIndexes(
             generation_id=generation.generation_id,
             collection=generation.collection,
             recipe=recipe,
@@ -163,6 +166,21 @@ class Engine:
             vectors=builder.open(self.settings, self.settings.data_path, generation.generation_id, recipe.dimension),
             embedder=self.embedder_of(recipe.settings(self.settings)),
         )
+        if generation.state == "live" and self._is_lost(indexes):
+            indexes.close()
+            raise StaleIndex(
+                f"the indexes of collection {generation.collection!r} are empty, its documents are not; "
+                f"run: indexer rebuild --collection {generation.collection}"
+            )
+        return indexes
+
+    def _is_lost(self, indexes: LiveIndexes) -> bool:
+        """Say whether an index holds nothing though SQL holds passages and no work for it is left to do."""
+        if next(indexes.lexical.scan(), None) is not None and next(indexes.vectors.scan(), None) is not None:
+            return False
+        with self.database.read() as session:
+            waits = jobs.open_for(session, indexes.generation_id)
+            return not waits and passages.any_of(session, indexes.generation_id)
 
     def lexical_path(self, generation_id: str) -> Path:
         """Return the folder of a generation's Tantivy index."""
@@ -184,19 +202,37 @@ class Engine:
                     now=self.clock(),
                 )
 
-    def refresh(self) -> None:
-        """Follow SQL: open what has become live (before it is used), see other processes' commits."""
+    def refresh(self, *, strict: bool = False) -> None:
+        """Follow SQL: open what has become live (before it is used), see other processes' commits, close what is gone.
+
+        A collection whose indexes are damaged or lost is told of by `live`, and keeps no other from being searched and
+        itself from being rebuilt. Raises: StaleIndex of the first such one if `strict`.
+        """
         self.ensure_live()
+        with self._lock:
+            opened = list(self._opened)
         with self.database.read() as session:
             current = [
                 generation
                 for collection in collections.list_all(session)
                 if (generation := generations.live(session, collection.name)) is not None
             ]
+            known = generations.all_ids(session)
+        broken: dict[str, StaleIndex] = {}
         for generation in current:
-            self.opened(generation).lexical.refresh()
+            try:
+                self.opened(generation).lexical.refresh()
+            except StaleIndex as error:
+                if strict:
+                    raise
+                if generation.collection not in self._broken:
+                    log.error("collection %s cannot be searched: %s", generation.collection, error)
+                broken[generation.collection] = error
         with self._lock:
-            self._live = {generation.collection: generation.generation_id for generation in current}
+            self._live = {g.collection: g.generation_id for g in current if g.collection not in broken}
+            self._broken = broken
+        for generation_id in set(opened) - known:  # another process has dropped it
+            self.forget(generation_id)
 
     def all_opened(self) -> list[LiveIndexes]:
         """Return every generation that is open now."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-PUBLIC = "public"
 DEFAULT_COLLECTION = "default"
+PUBLIC = "public"
 """The principal every reader has; a document with it in `access` is readable by anyone."""
 
 Scalar = str | int | float | bool

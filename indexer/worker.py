@@ -19,7 +19,7 @@ from indexer import housekeeping, rebuild
 from indexer.apply import apply_documents
 from indexer.crash import crash_point
 from indexer.engine import Engine, LiveIndexes
-from indexer.errors import ParseFailure, SearchdError, TransientError
+from indexer.errors import ParseFailure, SearchdError, StaleIndex, TransientError
 from indexer.owner import needs_owner
 from indexer.parsing import ParserPool
 from indexer.store import documents, generations, jobs, sources
@@ -239,7 +239,12 @@ class Worker:
             for generation in current:
                 mine = [job for job in batch if job.generation_id in (None, generation.generation_id)]
                 if mine:
-                    indexes = self.engine.opened(generation)
+                    try:
+                        indexes = self.engine.opened(generation)
+                    except StaleIndex:
+                        if len(current) == 1:
+                            raise
+                        continue  # damaged, and about to be replaced by the other one
                     self._index_generation(indexes, mine)
                     touched[generation.generation_id] = indexes
         for indexes in touched.values():

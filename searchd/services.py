@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from indexer.engine import Engine
+from indexer.owner import needs_owner
 from indexer.worker import Worker
 from searchd.pipeline import SearchPipeline
 from searchd.rerank.cascade import Cascade
@@ -53,7 +54,7 @@ def build_services(settings: Settings, *, worker: bool = True, check: bool = Tru
         running = Worker(engine) if worker else None
         if running is not None:
             running.start()
-        else:
+        if running is None or not needs_owner(settings):
             engine.start_refresher()
     except BaseException:
         engine.close()

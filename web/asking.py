@@ -13,6 +13,7 @@ from litestar import Request
 from indexer.errors import InputError, NotFound, TransientError
 from indexer.filters import parse_filter
 from indexer.scope import Scope
+from searchd.api.problems import public_words
 from searchd.api.running import run_search
 from searchd.api.schemas import RerankOptions, SearchRequest
 from searchd.api.search import query_from_request
@@ -58,7 +59,7 @@ async def attempt(request: Request[Any, Any, Any], services: Services, scope: Sc
     except InputError as error:
         return Outcome(None, FieldErrors(q=str(error)), 422)
     except TransientError as error:
-        return Outcome(None, FieldErrors(other=f"Search is not available at the moment: {error}"), 503)
+        return Outcome(None, FieldErrors(other=f"Search is not available at the moment: {public_words(error)}"), 503)
 
 
 def request_of(settings: Settings, state: SearchState) -> SearchRequest:

@@ -24,6 +24,8 @@ class Overrides:
     link: str | None
     metadata: Metadata
     access: tuple[str, ...] | None
+    deleted: frozenset[str] = frozenset()
+    """Ids that were deleted after this content was accepted: its documents of these ids do not come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ def overrides_from_json(stored: Mapping[str, Any]) -> Overrides:
         link=stored.get("link"),
         metadata=metadata_from_json(stored.get("metadata", {})),
         access=None if access is None else tuple(access),
+        deleted=frozenset(stored.get("deleted", ())),
     )
 
 

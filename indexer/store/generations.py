@@ -66,6 +66,11 @@ def all_building(session: Session) -> list[Generation]:
     return _select(session, GenerationRow.state == "building")
 
 
+def all_ids(session: Session) -> set[str]:
+    """Return the ids of all generations that there are, retired ones included."""
+    return set(session.scalars(select(GenerationRow.generation_id)))
+
+
 def to_write(session: Session, collection: str) -> list[Generation]:
     """Return every generation that a change must reach: the live one and those being built."""
     wanted = GenerationRow.state.in_(("live", "building"))

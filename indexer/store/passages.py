@@ -156,6 +156,12 @@ def _read(session: Session, scope: Scope, query: Any) -> Iterator[LoadedPassage]
             )
 
 
+def any_of(session: Session, generation_id: str) -> bool:
+    """Say whether a generation has a passage."""
+    query = select(PassageRow.passage_id).where(PassageRow.generation_id == generation_id).limit(1)
+    return session.scalar(query) is not None
+
+
 def scan(session: Session, generation_id: str) -> Iterator[PassageVersion]:
     """Yield every passage of a generation, for as long as the session is open."""
     query = select(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, literal, select
+from sqlalchemy import ColumnElement, literal, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 
@@ -41,10 +41,31 @@ def delete(session: Session, collection: str, document_ids: Sequence[str], task_
         removed.update(session.scalars(select(DocumentRow.document_id).where(_in(collection, some))))
         remove_rows(session, _in(collection, some), now)
     jobs.enqueue(session, task_id, collection, "delete", [jobs.DOCUMENT + name for name in ids if name in removed], now)
-    empty = (owners | waiting.keys()) - _with_documents(session, owners | waiting.keys())
+    _forbid_return(session, owners - waiting.keys(), removed)
+    ended = set(waiting) | _ready(session, owners)
+    empty = ended - _with_documents(session, ended)
     _delete_source_rows(session, collection, empty, now)
     removed.update(waiting[source_id] for source_id in empty if source_id in waiting)
     return [name for name in ids if name in removed]
+
+
+def _ready(session: Session, source_ids: set[str]) -> set[str]:
+    """Return those sources that wait for nothing: one with newer content to parse is not empty."""
+    found: set[str] = set()
+    for some in batches(sorted(source_ids)):
+        query = select(SourceRow.source_id).where(SourceRow.source_id.in_(some), SourceRow.state == "ready")
+        found.update(session.scalars(query))
+    return found
+
+
+def _forbid_return(session: Session, source_ids: set[str], document_ids: set[str]) -> None:
+    """Note on sources whose newer content was accepted before this deletion that these documents stay deleted."""
+    for some in batches(sorted(source_ids)):
+        query = select(SourceRow.source_id, SourceRow.overrides)
+        for name, overrides in session.execute(query.where(SourceRow.source_id.in_(some), SourceRow.state != "ready")):
+            deleted = sorted({*overrides.get("deleted", ()), *document_ids})
+            statement = update(SourceRow).where(SourceRow.source_id == name)
+            session.execute(statement.values(overrides=dict(overrides) | {"deleted": deleted}))
 
 
 def delete_sources(session: Session, collection: str, source_ids: Sequence[str], task_id: str, now: float) -> int:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from indexer.errors import InputError
 from indexer.store import jobs
-from indexer.store.content import SourceContent, access_list
+from indexer.store.content import SourceContent, access_list, overrides_from_json
 from indexer.store.database import batches, insert_into
 from indexer.store.removal import last_versions, remove_rows
 from indexer.store.tables import DocumentAccessRow, DocumentRow, SourceRow
@@ -50,11 +50,13 @@ def save_parsed(
     replaced since `source` was loaded is left alone: nothing is saved.
     Raises: InputError for a document id or an access list that cannot be stored.
     """
-    query = select(SourceRow.content_hash, SourceRow.accepted_at).where(SourceRow.source_id == source.source_id)
+    columns = (SourceRow.content_hash, SourceRow.accepted_at, SourceRow.overrides)
+    query = select(*columns).where(SourceRow.source_id == source.source_id)
     held = session.execute(query.with_for_update()).first()
     if held is None or held.content_hash != source.content_hash:
         return Saved((), ())
-    wanted = _shape(source, parsed)
+    deleted = overrides_from_json(held.overrides).deleted  # read now: a deletion may have come while it was parsed
+    wanted = {name: values for name, values in _shape(source, parsed).items() if name not in deleted}
     present = _present(session, source, list(wanted))
     _leave_to_newer(session, source, held.accepted_at, wanted, present)
     removed = sorted(name for name in present if name not in wanted)
@@ -76,21 +78,29 @@ def save_parsed(
 
 
 def tighten_access(
-    session: Session, collection: str, access: Mapping[str, Sequence[str]], task_id: str, now: float
+    session: Session,
+    collection: str,
+    access: Mapping[str, Sequence[str]],
+    of_documents: Mapping[str, Sequence[str]],
+    task_id: str,
+    now: float,
 ) -> list[str]:
-    """Take back what new access lists (by source id) no longer admit, from the documents as they are now.
+    """Take back what new access lists (by source id, and by document id) no longer admit, from the documents as they are.
 
     Nobody is admitted before the new content is parsed. Return the ids of the documents that changed; their `index`
     jobs are enqueued.
     """
-    rows: list[Any] = []
-    for some in batches(sorted(access)):
-        query = select(DocumentRow.document_id, DocumentRow.source_id, DocumentRow.access, DocumentRow.version)
-        query = query.where(DocumentRow.collection == collection, DocumentRow.source_id.in_(some))
-        rows.extend(session.execute(query.order_by(DocumentRow.document_id).with_for_update()))
+    columns = (DocumentRow.document_id, DocumentRow.source_id, DocumentRow.access, DocumentRow.version)
+    rows: dict[str, Any] = {}
+    for column, named in ((DocumentRow.source_id, access), (DocumentRow.document_id, of_documents)):
+        for some in batches(sorted(named)):
+            query = select(*columns).where(DocumentRow.collection == collection, column.in_(some))
+            for row in session.execute(query.order_by(DocumentRow.document_id).with_for_update()):
+                rows[row.document_id] = row
     changed: list[str] = []
-    for name, source_id, before, version in rows:
-        kept = [principal for principal in before if principal in access[source_id]]
+    for name, source_id, before, version in rows.values():
+        lists = [named[key] for named, key in ((access, source_id), (of_documents, name)) if key in named]
+        kept = [principal for principal in before if all(principal in admitted for admitted in lists)]
         if kept != before:
             this = (DocumentRow.collection == collection, DocumentRow.document_id == name)
             session.execute(update(DocumentRow).where(*this).values(access=kept, version=version + 1, updated_at=now))

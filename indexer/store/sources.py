@@ -77,7 +77,12 @@ def accept(session: Session, collection: str, files: Sequence[SourceFile], task_
     if fresh:
         _upsert(session, fresh)
         changed = {row["source_id"]: row["overrides"]["access"] for row in fresh if "access" in row["overrides"]}
-        tighten_access(session, collection, changed, task_id, now)
+        taken_over = {
+            row["overrides"]["document_id"]: row["overrides"]["access"]
+            for row in fresh
+            if {"access", "document_id"} <= row["overrides"].keys()
+        }
+        tighten_access(session, collection, changed, taken_over, task_id, now)
         wanted = {row["source_id"] for row in fresh}
         _enqueue(session, collection, [name for name in rows if name in wanted], task_id, now)
     return Outcome(len(fresh), len(files) - len(fresh))

@@ -16,6 +16,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from indexer.errors import (
+    Busy,
     Conflict,
     Forbidden,
     InputError,
@@ -44,6 +45,9 @@ STATUSES: tuple[tuple[type[SearchdError], int], ...] = (
 """The first class that fits counts."""
 OF_CODES = {"invalid_json": 400, "unsupported_media_type": 415, "invalid_key": 401}
 """Codes that say more than their class."""
+TOLD = ("retrieval_down", "degraded", "disk_full")
+IN_GENERAL = "a part of the daemon is out of order; its log says which and why"
+"""Of other failures within: their own words name folders, hosts and accounts, and anybody may be asking."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -62,11 +66,16 @@ def problem_of(request: Request[Any, Any, Any], error: Exception) -> Problem:
         status = OF_CODES.get(error.code) or next(code for kind, code in STATUSES if isinstance(error, kind))
         if status >= 500:
             log.warning("%s %s: %s", request.method, request.url.path, error)
-        return problem(status, str(error), error.code)
+        return problem(status, str(error) if status < 500 else public_words(error), error.code)
     if isinstance(error, HTTPException) and error.status_code < 500:
         return _of_framework(request, error)
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(500, "something went wrong inside; the daemon's log has the details", "internal_error")
+
+
+def public_words(error: SearchdError) -> str:
+    """Return what anybody may read of a failure within."""
+    return str(error) if isinstance(error, Busy) or error.code in TOLD else IN_GENERAL
 
 
 def problem(status: int, detail: str, code: str) -> Problem:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from indexer import ingest, rebuild
+from indexer.doctor import examine, repair
 from indexer.engine import Engine
 from indexer.errors import StaleIndex
 from indexer.lexical.query import parse_query
@@ -91,6 +93,49 @@ def test_changed_sizes_are_noticed_at_start_and_a_rebuild_takes_them_up(settings
         worker.run_until_idle()
         assert engine.live("default").recipe.passage_tokens == 64
         engine.check_fresh()
+    finally:
+        worker.stop()
+        engine.close()
+
+
+def open_again(settings: Settings) -> Engine:
+    """Open the folder as the commands that mend do."""
+    with pytest.raises(StaleIndex, match="indexer rebuild"):
+        Engine.open(settings)
+    return Engine.open(settings, check=False)
+
+
+@pytest.mark.parametrize("harm", ["damaged words", "damaged vectors", "lost words", "lost vectors"])
+def test_a_damaged_or_lost_index_is_named_and_rebuilt_and_no_other_suffers(settings: Settings, harm: str) -> None:
+    engine = Engine.open(settings)
+    worker = Worker(engine)
+    fill(engine, worker)
+    other = SourceFile(uri="file:///o.txt", name="o.txt", content=b"The pump of the other collection.")
+    ingest.accept(engine.database, engine.settings, "other", [other], engine.clock())
+    worker.run_until_idle()
+    worker.stop()
+    engine.refresh()
+    before, generation = rankings(engine), engine.live("default").generation_id
+    engine.close()
+    how, what = harm.split()
+    folder = settings.data_path / ("lexical" if what == "words" else "vectors") / generation
+    if how == "lost":
+        shutil.rmtree(folder)
+    else:
+        next(iter(folder.glob("*.store" if what == "words" else "CURRENT"))).write_bytes(b"{")
+
+    engine = open_again(settings)
+    worker = Worker(engine)
+    try:
+        with pytest.raises(StaleIndex, match="indexer rebuild"):
+            engine.live("default")
+        assert engine.live("other").lexical.search(parse_query("pump"), Scope.of("other"), None, 5).passages
+        findings = examine(engine)
+        assert [one.collection for one in findings] == ["default"]
+        repair(engine, findings)
+        worker.run_until_idle()
+        assert examine(engine) == []
+        assert rankings(engine) == before
     finally:
         worker.stop()
         engine.close()

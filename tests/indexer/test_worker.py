@@ -15,6 +15,7 @@ from indexer.errors import InputError, LimitError
 from indexer.lexical.query import parse_query
 from indexer.scope import Scope
 from indexer.status import status_of, task_of
+from indexer.store import documents
 from indexer.types import SourceFile
 from indexer.worker import Worker
 
@@ -173,3 +174,40 @@ def test_readers_are_told_only_of_collections_that_hold_something_for_them(engin
         ("hr", "public"): [("default", 2, 2)],
         ("board",): [("default", 1, 1), ("titan", 1, 1)],
     }
+
+
+def rows(name: str, *ids: str) -> SourceFile:
+    lines = [f'{{"id": "{one}", "text": "The {one} zeppelin of {name}."}}' for one in ids]
+    return SourceFile(uri="file:///docs/c.jsonl", name="c.jsonl", content="\n".join(lines).encode())
+
+
+def ids_of(engine: Engine) -> set[str]:
+    with engine.database.read() as session:
+        return {one.document_id for one in documents.page(session, Scope.of("default"), None, 100).documents}
+
+
+def test_deleting_documents_keeps_the_newer_content_of_their_source_that_waits(engine: Engine, worker: Worker) -> None:
+    add(engine, worker, [rows("first", "x", "y")])
+    ingest.accept(engine.database, engine.settings, "default", [rows("second", "v", "w")], engine.clock())
+    ingest.remove(engine.database, "default", ["x", "y"], engine.clock())
+    worker.run_until_idle()
+    assert ids_of(engine) == {"v", "w"}
+
+
+def test_what_is_deleted_does_not_come_back_with_content_accepted_before(engine: Engine, worker: Worker) -> None:
+    add(engine, worker, [rows("first", "x", "y")])
+    ingest.accept(engine.database, engine.settings, "default", [rows("second", "x", "y")], engine.clock())
+    ingest.remove(engine.database, "default", ["y"], engine.clock())
+    worker.run_until_idle()
+    assert ids_of(engine) == {"x"}
+    add(engine, worker, [rows("third", "x", "y")])
+    assert ids_of(engine) == {"x", "y"}
+
+
+def test_a_stricter_access_list_counts_at_once_for_a_document_of_another_source(engine: Engine, worker: Worker) -> None:
+    add(engine, worker, [rows("first", "x", "y")])
+    stricter = SourceFile(uri="document:x", name="x.txt", content=b"New.", document_id="x", access=("board",))
+    ingest.accept(engine.database, engine.settings, "default", [stricter], engine.clock())
+    assert ids_of(engine) == {"y"}
+    worker.run_until_idle()
+    assert ids_of(engine) == {"y"}
