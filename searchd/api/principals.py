@@ -18,6 +18,8 @@ from indexer.errors import Forbidden
 from indexer.types import PUBLIC
 from searchd.settings import Key, Settings
 
+PASSED_ON = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+"""Headers by which a proxy tells that the caller is somebody else than it seems."""
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
@@ -71,6 +73,8 @@ def _why_not_anonymous(connection: Connection, settings: Settings) -> str:
         return "writing needs a key: send `Authorization: Bearer <secret>` of one whose setting `write` is true"
     if not is_loopback(settings.host):
         return f"the daemon listens on {settings.host}: to write, configure `keys` and send one of them"
+    if any(name in connection.headers for name in PASSED_ON):
+        return "this came through a proxy: to write, configure `keys` and send one of them"
     if not is_loopback(host_name(connection.headers.get("host", ""))):
         return "writing without a key works only under a loopback name (127.0.0.1, localhost)"
     site, origin = connection.headers.get("sec-fetch-site", ""), connection.headers.get("origin", "")

@@ -174,7 +174,7 @@ def gauges_of(found: Status, queued: float) -> CollectorRegistry:
     """Return what is counted anew at every look: jobs by state, documents and passages by collection, device queue."""
     registry = CollectorRegistry()
     jobs = Gauge("searchd_jobs", "Jobs of the outbox by state", ["state"], registry=registry)
-    for state in ("queued", "running", "succeeded", "failed", "canceled"):
+    for state in ("queued", "running", "failed"):
         jobs.labels(state).set(found.jobs.get(state, 0))
     documents = Gauge("searchd_documents", "Documents", ["collection"], registry=registry)
     passages = Gauge("searchd_passages", "Passages that can be searched", ["collection"], registry=registry)

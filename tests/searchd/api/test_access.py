@@ -96,6 +96,8 @@ def test_writing_needs_a_key_that_may_write_once_there_are_keys(keyed: Client, m
         {"Sec-Fetch-Site": "same-site"},
         {"Sec-Fetch-Site": "cross-site", "Origin": "http://127.0.0.1:8000"},
         {"Origin": "http://[bad"},
+        {"X-Forwarded-For": "203.0.113.7"},
+        {"Via": "1.1 proxy"},
     ],
 )
 def test_another_sites_page_or_a_rebound_name_cannot_write(
