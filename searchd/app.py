@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -32,9 +31,6 @@ from web.state import SearchState
 
 HANDLERS: list[Any] = [*openapi.HANDLERS, *pages.HANDLERS, *reference.HANDLERS]
 GRACE_S = 20
-SWITCH_S = 0.0005
-"""How long a thread may keep others from Python: with the usual 5 ms, the two systems that are asked at once wait for
-each other's steps (retrieval of a new query on two cores: 20 ms, with this 15)."""
 FORM_OVER_DOCUMENT = 4
 """A form may be this many times as large as its largest file."""
 
@@ -105,7 +101,6 @@ def serve(settings: Settings, open_services: Callable[[], Services], say: Callab
 
     Raises: Busy if another process owns the folder; ConfigError if the address cannot be bound; what opening raises.
     """
-    sys.setswitchinterval(SWITCH_S)
     with Owner.acquire(settings) as owner:
         listening = bind(settings)
         try:
