@@ -2,6 +2,7 @@
 
 `start_rebuild` makes the generation and one `index` job a document; the worker's sweep calls `finish_ready`, which
 verifies the new pair against SQL, requeues what is missing, and flips. Search goes on with the old pair meanwhile.
+A document that fails for good is named by its job and by doctor, and does not keep the others from going live.
 """
 
 from __future__ import annotations
@@ -60,17 +61,26 @@ def finish_ready(engine: Engine) -> None:
         indexes = engine.opened(generation)
         wrong = compare_generation(engine, indexes)
         now = engine.clock()
-        if wrong:
+        with engine.database.read() as session:
+            failed = wrong.keys() & jobs.failed_documents(session, generation.generation_id)
+        again = sorted(wrong.keys() - failed)
+        if again:
             log.warning(
-                "generation %s differs from SQL in %d documents; doing them again", generation.generation_id, len(wrong)
+                "generation %s differs from SQL in %d documents; doing them again", generation.generation_id, len(again)
             )
             with engine.database.session() as session:
                 task_id = str(uuid.uuid4())
                 tasks.create(session, task_id, generation.collection, "rebuild", now)
                 jobs.enqueue_documents(
-                    session, generation.collection, sorted(wrong), task_id, now, generation_id=generation.generation_id
+                    session, generation.collection, again, task_id, now, generation_id=generation.generation_id
                 )
             continue
+        if failed:
+            log.error(
+                "generation %s goes live without %d documents that cannot be indexed; `indexer doctor` names them",
+                generation.generation_id,
+                len(failed),
+            )
         crash_point("flip-verified")
         with engine.database.session() as session:
             generations.flip(session, generation.generation_id, now)

@@ -95,7 +95,7 @@ class Worker:
             try:
                 busy = step()
                 failures = 0
-            except Exception as error:
+            except BaseException as error:  # a panic of tantivy's is no Exception, and must not end the loop
                 failures += 1
                 level = logging.WARNING if isinstance(error, TransientError) else logging.ERROR
                 log.log(level, "%s: %s", step.__name__, error, exc_info=level == logging.ERROR)
@@ -122,7 +122,7 @@ class Worker:
             if held:
                 try:
                     with self.engine.database.session() as session:
-                        jobs.extend(session, held, self.engine.clock() + LEASE_S)
+                        jobs.extend(session, self.name, held, self.engine.clock() + LEASE_S)
                 except TransientError as error:
                     log.warning("heartbeat: %s", error)
 
@@ -166,7 +166,7 @@ class Worker:
             parsed = self.parsers.parse(source.name, source.content)
             with self.engine.database.session() as session:
                 documents.save_parsed(session, source, parsed, job.task_id, now())
-                jobs.finish(session, [job.job_id], now())
+                jobs.finish(session, self.name, [job.job_id], now())
         except ParseFailure as failure:
             if failure.code == "crashed" and job.attempts < MAX_CRASHES:
                 return self._retry(job, failure, now())
@@ -186,15 +186,15 @@ class Worker:
         now = self.engine.clock()
         with self.engine.database.session() as session:
             sources.fail(session, source_id, error.code, str(error), now)
-            jobs.fail(session, job.job_id, error.code, str(error), now, None)
+            jobs.fail(session, self.name, job.job_id, error.code, str(error), now, None)
 
     def _retry(self, job: Job, error: SearchdError, at: float) -> None:
         with self.engine.database.session() as session:
-            jobs.fail(session, job.job_id, error.code, str(error), self.engine.clock(), at)
+            jobs.fail(session, self.name, job.job_id, error.code, str(error), self.engine.clock(), at)
 
     def _finish(self, done: Sequence[Job]) -> None:
         with self.engine.database.session() as session:
-            jobs.finish(session, [job.job_id for job in done], self.engine.clock())
+            jobs.finish(session, self.name, [job.job_id for job in done], self.engine.clock())
 
     # -- indexing -------------------------------------------------------------------------------------------------
 
@@ -215,7 +215,7 @@ class Worker:
         except TransientError as error:
             for job in claimed:
                 self._retry(job, error, self.engine.clock() + backoff_s(job.attempts))
-        except Exception as error:
+        except BaseException as error:
             if len(claimed) > 1:
                 for job in claimed:
                     self._index([job])
@@ -225,7 +225,9 @@ class Worker:
             again = self.engine.clock() + backoff_s(job.attempts) if job.attempts < MAX_ATTEMPTS else None
             code = error.code if isinstance(error, SearchdError) else "internal"
             with self.engine.database.session() as session:
-                jobs.fail(session, job.job_id, code, f"{type(error).__name__}: {error}", self.engine.clock(), again)
+                jobs.fail(
+                    session, self.name, job.job_id, code, f"{type(error).__name__}: {error}", self.engine.clock(), again
+                )
 
     def _index_batch(self, claimed: Sequence[Job]) -> None:
         self.engine.ensure_live()

@@ -169,26 +169,26 @@ def _siblings(session: Session, first: dict[tuple[str, str], int], kinds: Sequen
     return [job_id for job_id, collection, subject in rows if (collection, subject) in first]
 
 
-def extend(session: Session, job_ids: Sequence[int], until: float) -> None:
-    """Keep running jobs claimed until this time."""
+def extend(session: Session, worker: str, job_ids: Sequence[int], until: float) -> None:
+    """Keep the jobs that `worker` holds claimed until this time."""
     for some in batches(sorted(job_ids)):
-        session.execute(
-            update(JobRow).where(JobRow.job_id.in_(some), JobRow.state == "running").values(lease_until=until)
-        )
+        session.execute(update(JobRow).where(JobRow.job_id.in_(some), _held_by(worker)).values(lease_until=until))
 
 
-def finish(session: Session, job_ids: Sequence[int], now: float) -> None:
-    """Mark running jobs as succeeded; one whose lease ran out and that waits again is left to be done again."""
+def finish(session: Session, worker: str, job_ids: Sequence[int], now: float) -> None:
+    """Mark jobs as succeeded that `worker` holds; one whose lease ran out is left to whoever has it now."""
     for some in batches(sorted(job_ids)):
         session.execute(
             update(JobRow)
-            .where(JobRow.job_id.in_(some), JobRow.state == "running")
+            .where(JobRow.job_id.in_(some), _held_by(worker))
             .values(state="succeeded", finished_at=now, lease_until=None, error_code=None, error=None)
         )
 
 
-def fail(session: Session, job_id: int, code: str, message: str, now: float, retry_at: float | None) -> None:
-    """Record a failure: the job waits until `retry_at`, or has failed for good if that is None."""
+def fail(
+    session: Session, worker: str, job_id: int, code: str, message: str, now: float, retry_at: float | None
+) -> None:
+    """Record a failure of `worker`'s: the job waits until `retry_at`, or has failed for good if that is None."""
     values: dict[str, Any] = {
         "error_code": code[:64],
         "error": storable(message),
@@ -199,7 +199,11 @@ def fail(session: Session, job_id: int, code: str, message: str, now: float, ret
         values |= {"state": "failed", "finished_at": now}
     else:
         values |= {"state": "queued", "available_at": retry_at}
-    session.execute(update(JobRow).where(JobRow.job_id == job_id, JobRow.state == "running").values(values))
+    session.execute(update(JobRow).where(JobRow.job_id == job_id, _held_by(worker)).values(values))
+
+
+def _held_by(worker: str) -> Any:
+    return (JobRow.state == "running") & (JobRow.claimed_by == worker)
 
 
 def requeue_expired(session: Session, now: float) -> int:
@@ -243,6 +247,14 @@ def open_for(session: Session, generation_id: str) -> int:
         )
     )
     return session.scalar(query) or 0
+
+
+def failed_documents(session: Session, generation_id: str) -> set[str]:
+    """Return the documents that could not be written to this generation and will not be tried again unasked."""
+    query = select(JobRow.subject).where(
+        JobRow.state == "failed", JobRow.kind == "index", JobRow.generation_id == generation_id
+    )
+    return {subject.removeprefix(DOCUMENT) for subject in session.scalars(query)}
 
 
 def cancel_queued(session: Session, collection: str, subjects: Sequence[str], now: float) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from indexer import ingest, rebuild
+from indexer.apply import apply_documents
 from indexer.doctor import examine, repair
-from indexer.engine import Engine
+from indexer.engine import Engine, LiveIndexes
 from indexer.errors import StaleIndex
 from indexer.lexical.query import parse_query
 from indexer.scope import Scope
+from indexer.status import task_of
 from indexer.store import generations
-from indexer.types import SourceFile
+from indexer.types import Document, SourceFile
 from indexer.worker import Worker
 from searchd.settings import Settings
 
@@ -72,6 +75,37 @@ def test_documents_added_while_a_rebuild_runs_are_in_both_generations(engine: En
         rebuild.start_rebuild(engine, "default", engine.settings, engine.clock())
         fill(engine, worker, 20)
         assert len(list(engine.live("default").lexical.scan())) == 20
+    finally:
+        worker.stop()
+
+
+def test_a_document_that_cannot_be_indexed_does_not_keep_the_others_from_going_live(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(to: Engine, indexes: LiveIndexes, documents: Sequence[Document]) -> None:
+        if any(document.uri == "file:///3.txt" for document in documents):
+            raise ValueError("it cannot be written")
+        apply_documents(to, indexes, documents)
+
+    worker = Worker(engine)
+    try:
+        fill(engine, worker, 10)
+        old = engine.live("default").generation_id
+        monkeypatch.setattr("indexer.worker.apply_documents", refusing)
+        monkeypatch.setattr("indexer.worker.MAX_ATTEMPTS", 1)
+        task_id = rebuild.start_rebuild(engine, "default", engine.settings, engine.clock())
+        worker.run_until_idle()
+        assert engine.live("default").generation_id != old
+        assert len(list(engine.live("default").lexical.scan())) == 9
+        task = task_of(engine.database, task_id)
+        assert task is not None
+        assert (task.state, task.succeeded, task.failed) == ("failed", 9, 1)
+        (finding,) = examine(engine)
+        assert len(finding.document_ids) == 1
+        monkeypatch.undo()
+        assert repair(engine, [finding])
+        worker.run_until_idle()
+        assert examine(engine) == []
     finally:
         worker.stop()
 

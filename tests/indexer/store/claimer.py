@@ -29,7 +29,7 @@ def work(url: str, name: str, seed: int) -> None:
         time.sleep(chance.uniform(0, 0.01))
         until = time.monotonic()
         with database.session() as session:
-            jobs.finish(session, [job.job_id for job in claimed], time.time())
+            jobs.finish(session, name, [job.job_id for job in claimed], time.time())
         for job in claimed:
             sys.stdout.write(json.dumps([job.job_id, job.subject, since, until]) + "\n")
     database.close()

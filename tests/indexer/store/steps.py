@@ -130,7 +130,7 @@ def claim(database: Database, *kinds: str, limit: int = 100, now: float = 10.0) 
 def finish(database: Database, claimed: Sequence[jobs.Job], now: float = 11.0) -> None:
     """Finish claimed jobs."""
     with database.session() as session:
-        jobs.finish(session, [job.job_id for job in claimed], now)
+        jobs.finish(session, "w", [job.job_id for job in claimed], now)
 
 
 def do_all(database: Database) -> None:

@@ -117,7 +117,7 @@ def test_a_rebuild_has_one_job_a_document_and_is_open_until_all_writes_are_done(
         add(database, f"f:/{number}")
     while claimed := claim(database, "parse", "index"):
         with database.session() as session:
-            jobs.finish(session, [job.job_id for job in claimed], 3.0)
+            jobs.finish(session, "w", [job.job_id for job in claimed], 3.0)
     create(database, "g2")
     with database.session() as session:
         task_id = new_task(session, "rebuild")
@@ -126,7 +126,7 @@ def test_a_rebuild_has_one_job_a_document_and_is_open_until_all_writes_are_done(
     claimed = claim(database, "index")
     assert {job.generation_id for job in claimed} == {"g2"}
     with database.session() as session:
-        jobs.finish(session, [job.job_id for job in claimed], 5.0)
+        jobs.finish(session, "w", [job.job_id for job in claimed], 5.0)
         assert jobs.open_for(session, "g2") == 0
         jobs.enqueue_documents(session, DOCS, ["x"], task_id, 6.0)
         assert jobs.open_for(session, "g2") == 1, "a change of the collection reaches every generation"

@@ -25,7 +25,7 @@ def task(database: Database, task_id: str) -> tasks.Task:
 def fail(database: Database, job: jobs.Job, retry_at: float | None, now: float = 10.0) -> None:
     """Fail a claimed job."""
     with database.session() as session:
-        jobs.fail(session, job.job_id, "away", "Qdrant is away", now, retry_at)
+        jobs.fail(session, "w", job.job_id, "away", "Qdrant is away", now, retry_at)
 
 
 def test_jobs_are_claimed_oldest_first_up_to_the_limit(database: Database) -> None:
@@ -91,7 +91,7 @@ def test_a_job_whose_worker_died_is_claimed_again_after_its_lease(database: Data
     enqueue(database, "index", "document:a", "document:b")
     first, second = claim(database, "index", now=10.0)
     with database.session() as session:
-        jobs.extend(session, [second.job_id], 200.0)
+        jobs.extend(session, "w", [second.job_id], 200.0)
         assert jobs.requeue_expired(session, 70.0) == 0
         assert jobs.requeue_expired(session, 71.0) == 1
     (again,) = claim(database, "index", now=71.0)
@@ -105,6 +105,20 @@ def test_finishing_what_was_given_back_leaves_it_to_be_done_again(database: Data
         jobs.requeue_expired(session, 100.0)
     finish(database, claimed)
     assert len(claim(database, "index", now=100.0)) == 1
+
+
+def test_a_worker_whose_lease_ran_out_cannot_end_what_another_has_now(database: Database) -> None:
+    enqueue(database, "index", "document:a")
+    late = claim(database, "index", now=10.0)
+    with database.session() as session:
+        jobs.requeue_expired(session, 100.0)
+        (held,) = jobs.claim(session, "other", ["index"], 10, 100.0, 60.0)
+    finish(database, late)
+    fail(database, late[0], retry_at=None)
+    with database.session() as session:
+        jobs.extend(session, "w", [held.job_id], 999.0)
+        assert jobs.counts(session) == {"running": 1}
+        assert jobs.requeue_expired(session, 161.0) == 1
 
 
 def test_counts_tell_what_waits_runs_and_failed(database: Database) -> None:
@@ -136,7 +150,7 @@ def test_a_task_names_the_uris_of_its_failures_and_counts_them_all(database: Dat
     task_id, _ = accept(database, *(file(f"f:/{n:03}") for n in range(120)))
     for job in claim(database, "parse", limit=110):
         with database.session() as session:
-            jobs.fail(session, job.job_id, "empty", "0 characters of text", 5.0, None)
+            jobs.fail(session, "w", job.job_id, "empty", "0 characters of text", 5.0, None)
     do_all(database)
     ended = task(database, task_id)
     assert (ended.state, ended.failed, ended.succeeded) == ("failed", 110, 10)

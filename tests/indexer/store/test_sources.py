@@ -32,7 +32,7 @@ def fail(database: Database, uri: str) -> None:
     (job,) = [job for job in claim(database, "parse") if job.subject.endswith(source_id(DOCS, uri))]
     with database.session() as session:
         sources.fail(session, source_id(DOCS, uri), "encrypted", "needs a password", 5.0)
-        jobs.fail(session, job.job_id, "encrypted", "needs a password", 5.0, None)
+        jobs.fail(session, "w", job.job_id, "encrypted", "needs a password", 5.0, None)
 
 
 def test_accepted_sources_wait_with_their_bytes_and_one_job_each(database: Database) -> None:
