@@ -60,16 +60,28 @@ class SearchPipeline:
         self._new_id = new_id
         self._places = threading.BoundedSemaphore(SEARCHES_AT_ONCE)
 
-    def search(self, query: Query, scope: Scope, cancelled: Callable[[], bool] = never) -> SearchResponse:
+    def search(
+        self,
+        query: Query,
+        scope: Scope,
+        cancelled: Callable[[], bool] = never,
+        arrived: float | None = None,
+    ) -> SearchResponse:
         """Answer a query as far as its budget and the health of the parts allow.
 
-        `cancelled` is asked between batches of the rerankers. Raises: InputError; TransientError if no system
-        answered, if `strict` and anything was degraded, or if the database is away.
+        `cancelled` is asked at the start and between batches of the rerankers. The budget runs from `arrived`
+        (monotonic seconds; default: now). Raises: InputError; Busy; TransientError if no system answered, if `strict`
+        and anything was degraded, or if the database is away.
         """
+        watch = Stopwatch(time.monotonic() if arrived is None else arrived)
+        if cancelled():
+            raise Busy("the caller went away before the search began", code="caller_gone")
+        if watch.elapsed_ms() >= self.budget_ms(query):
+            raise Busy(f"the search waited for {watch.elapsed_ms():.0f} ms, which is all the time it had")
         if not self._places.acquire(blocking=False):
             raise Busy(f"{SEARCHES_AT_ONCE} searches are running; try again in a moment")
         try:
-            response = self._search(query, scope, cancelled)
+            response = self._search(query, scope, cancelled, watch)
         except InputError:
             raise
         except Exception:
@@ -83,15 +95,15 @@ class SearchPipeline:
             raise TransientError(_why_degraded(response), code="degraded")
         return response
 
-    def _search(self, query: Query, scope: Scope, cancelled: Callable[[], bool]) -> SearchResponse:
-        watch = Stopwatch()
+    def _search(self, query: Query, scope: Scope, cancelled: Callable[[], bool], watch: Stopwatch) -> SearchResponse:
         budget_s = self.budget_ms(query) / 1000
         deadline = watch.started + max(0.001, budget_s - KEPT_MS / 1000)
         profile = self._profile(query)
         live = self.engine.live(scope.collection)
         meaning = meaning_of(query)
         with watch.step("retrieve"):
-            until = min(deadline, watch.started + max(0.001, budget_s * RETRIEVAL_SHARE))
+            left_s = deadline - time.monotonic()
+            until = time.monotonic() + max(0.001, left_s * RETRIEVAL_SHARE)
             found = self.retriever.retrieve(live, query, meaning, scope, profile.depth, until)
         with watch.step("fuse"):
             weights = {**profile.weights, **query.weights}
@@ -159,10 +171,10 @@ class SearchPipeline:
 
 
 class Stopwatch:
-    """Times the steps of one search."""
+    """Times the steps of one search; it is as long as its caller has waited, since `started` (monotonic seconds)."""
 
-    def __init__(self) -> None:
-        self.started = time.monotonic()
+    def __init__(self, started: float) -> None:
+        self.started = started
         self.ms: dict[str, float] = {}
 
     @contextlib.contextmanager

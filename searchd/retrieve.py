@@ -91,6 +91,7 @@ class Retriever:
         `deadline` is in monotonic seconds. Raises: InputError for a filter that an engine refuses; TransientError if
         no system that was asked answered.
         """
+        started = time.monotonic()
         asked = SYSTEMS[query.mode]
         calls: dict[str, Callable[[], LexicalRanking]] = {
             BM25: lambda: live.lexical.search(query.lexical, scope, query.filter, depth),
@@ -106,7 +107,7 @@ class Retriever:
             else:
                 self._start(system, call, pending, outcomes, depth)
         for system, future in pending.items():
-            outcomes[system] = _await(system, future, depth, deadline)
+            outcomes[system] = _await(system, future, depth, started, deadline)
         return _retrieval([outcomes[system] for system in calls])
 
     def _start(
@@ -160,11 +161,12 @@ def _bound_search(live: LiveIndexes, query: Query, scope: Scope, depth: int) -> 
     return lambda: live.lexical.search(query.lexical, scope, query.filter, depth)
 
 
-def _await(system: str, future: Future[tuple[LexicalRanking, float]], depth: int, deadline: float) -> _Outcome:
-    started = time.monotonic()
+def _await(
+    system: str, future: Future[tuple[LexicalRanking, float]], depth: int, started: float, deadline: float
+) -> _Outcome:
     error: BaseException | None
     try:
-        error = future.exception(max(0.0, deadline - started))
+        error = future.exception(max(0.0, deadline - time.monotonic()))
     except TimeoutError as late:
         error = late
     if error is None:

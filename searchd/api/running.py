@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from functools import partial
 from typing import Any
 
@@ -31,14 +32,18 @@ class SearchQueue:
         self._limiter: CapacityLimiter | None = None
 
     async def run(self, services: Services, query: Query, scope: Scope, gone: threading.Event) -> SearchResponse:
-        """Search on a thread. Raises: Busy when too many wait already; what the pipeline raises."""
+        """Search on a thread; what a caller waits for one counts against the query's budget.
+
+        Raises: Busy when too many wait already; what the pipeline raises.
+        """
+        arrived = time.monotonic()
         if self._inside >= self._at_once + self._waiting:
             raise Busy(f"{self._waiting} searches wait already; try again in a moment")
         if self._limiter is None:
             self._limiter = CapacityLimiter(self._at_once)
         self._inside += 1
         try:
-            search = partial(services.pipeline.search, query, scope, gone.is_set)
+            search = partial(services.pipeline.search, query, scope, gone.is_set, arrived)
             return await anyio.to_thread.run_sync(search, limiter=self._limiter)
         finally:
             self._inside -= 1

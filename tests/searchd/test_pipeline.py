@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from indexer import ingest
 from indexer.device import Device, Priority
 from indexer.engine import Engine
-from indexer.errors import ConfigError, NotFound, TransientError
+from indexer.errors import Busy, ConfigError, NotFound, TransientError
 from indexer.lexical import LexicalRanking
 from indexer.scope import Scope
 from searchd.rerank.types import Reranker
@@ -323,10 +323,26 @@ def test_stages_run_in_the_order_that_the_request_names(services: Services) -> N
     assert [report.name for report in response.stages] == ["large", "small"]
 
 
-def test_a_caller_who_is_gone_stops_the_cascade(services: Services) -> None:
-    response = services.pipeline.search(ask(services, "refund"), EVERYONE, lambda: True)
+def test_a_caller_who_goes_stops_the_cascade(services: Services) -> None:
+    asked = itertools.count()
+    response = services.pipeline.search(ask(services, "refund"), EVERYONE, lambda: next(asked) > 0)
     assert [report.status for report in response.stages] == ["skipped", "skipped"]
     assert "went away" in (response.stages[0].reason or "")
+
+
+def test_nothing_is_searched_for_a_caller_who_is_gone_or_has_waited_for_all_of_the_budget(services: Services) -> None:
+    with pytest.raises(Busy, match="went away"):
+        services.pipeline.search(ask(services, "refund"), EVERYONE, lambda: True)
+    with pytest.raises(Busy, match=r"waited for 2\d{4} ms"):
+        services.pipeline.search(ask(services, "refund"), EVERYONE, arrived=time.monotonic() - 21)
+
+
+def test_what_a_caller_waited_for_a_thread_counts(services: Services) -> None:
+    response = services.pipeline.search(ask(services, "refund"), EVERYONE, arrived=time.monotonic() - 5)
+    assert response.took_ms > 5000
+    assert response.degraded == ()
+    response = services.pipeline.search(ask(services, "refund"), EVERYONE, arrived=time.monotonic() - 19.98)
+    assert set(response.degraded) >= {"small", "large"}
 
 
 def test_an_unknown_collection_is_not_found(services: Services) -> None:
