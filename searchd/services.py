@@ -28,11 +28,11 @@ class Services:
     started_at: float
 
     def warm_up(self) -> None:
-        """Load every model that the default profile runs, and use each once. Raises: ConfigError naming the setting."""
+        """Load every model that a profile runs, and use each once. Raises: ConfigError naming the setting."""
         self.engine.embedder.encode_query("warm up")
-        profile = self.settings.profile("default")
-        if profile is not None:
-            self.rerankers.check([stage for stage in profile.stages if stage.enabled])
+        profiles = {"default": self.settings.profile("default"), **self.settings.profiles}
+        stages = [stage for profile in profiles.values() if profile for stage in profile.stages if stage.enabled]
+        self.rerankers.check({(stage.model, stage.max_length): stage for stage in stages}.values())
 
     def close(self) -> None:
         """Stop the worker after its batch, then close the engine."""

@@ -60,6 +60,12 @@ def test_doctor_finds_the_library_sound(client: Client) -> None:
     assert [one for one in findings if one["collection"] == "default"] == []
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/api/search?q=valve"])
+def test_head_answers_as_get_does(client: Client, path: str) -> None:
+    assert client.head(path).status_code == 200
+    assert client.head("/nothing").status_code == 404
+
+
 @pytest.mark.parametrize(
     "path", ["/api/search?q=valve", "/healthz", "/nothing", "/api/nothing", "/docs", "/", "/static/searchd.css"]
 )
