@@ -100,7 +100,7 @@ class Engine:
 
     def embedder_of(self, settings: Settings) -> Embedder:
         """Return the embedder these settings name, loaded once."""
-        key = (settings.embedder, settings.embedder_revision, settings.query_prompt, settings.passage_prompt)
+        key = _key_of(settings)
         with self._lock:
             if key not in self._embedders:
                 self._embedders[key] = load_embedder(settings, self.device)
@@ -125,13 +125,17 @@ class Engine:
                 for collection in collections.list_all(session)
                 if (generation := generations.live(session, collection.name)) is not None
             ]
-        for collection, generation in pairs:
-            changed = differences(recipe_from(generation.parts), self.wanted_recipe(collection.language))
-            if changed:
-                raise StaleIndex(
-                    f"collection {collection.name!r} was indexed under other settings ({'; '.join(changed)}); "
-                    f"take them back, or build its indexes anew: indexer rebuild --collection {collection.name}"
-                )
+        stale = {
+            collection.name: changed
+            for collection, generation in pairs
+            if (changed := differences(recipe_from(generation.parts), self.wanted_recipe(collection.language)))
+        }
+        if stale:
+            said = "; ".join(f"{name!r} ({'; '.join(changed)})" for name, changed in stale.items())
+            commands = " && ".join(f"indexer rebuild --collection {name}" for name in stale)
+            raise StaleIndex(
+                f"indexed under other settings: {said}; take them back, or build these collections anew: {commands}"
+            )
 
     # -- generations ----------------------------------------------------------------------------------------------
 
@@ -243,6 +247,9 @@ class Engine:
         """Close a generation that nobody searches any more."""
         with self._lock:
             indexes = self._opened.pop(generation_id, None)
+            needed = {id(opened.embedder) for opened in self._opened.values()}
+            wanted = _key_of(self.settings)
+            self._embedders = {k: e for k, e in self._embedders.items() if k == wanted or id(e) in needed}
         if indexes is not None:
             indexes.close()
 
@@ -278,6 +285,10 @@ class Engine:
             indexes.close()
         self.device.close()
         self.database.close()
+
+
+def _key_of(settings: Settings) -> tuple[str, str, str, str]:
+    return settings.embedder, settings.embedder_revision, settings.query_prompt, settings.passage_prompt
 
 
 def recipe_from(parts: dict[str, object]) -> Recipe:

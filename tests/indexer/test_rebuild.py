@@ -17,7 +17,7 @@ from indexer.errors import StaleIndex
 from indexer.lexical.query import parse_query
 from indexer.scope import Scope
 from indexer.status import task_of
-from indexer.store import generations
+from indexer.store import collections, generations
 from indexer.types import Document, SourceFile
 from indexer.worker import Worker
 from searchd.settings import Settings
@@ -130,6 +130,16 @@ def test_changed_sizes_are_noticed_at_start_and_a_rebuild_takes_them_up(settings
     finally:
         worker.stop()
         engine.close()
+
+
+def test_every_collection_under_other_settings_is_named_with_its_command(settings: Settings) -> None:
+    engine = Engine.open(settings)
+    with engine.database.session() as session:
+        collections.ensure(session, "handbook", "en", 1.0)
+    engine.refresh()
+    engine.close()
+    with pytest.raises(StaleIndex, match=r"--collection default && indexer rebuild --collection handbook$"):
+        Engine.open(msgspec.structs.replace(settings, passage_tokens=64))
 
 
 def open_again(settings: Settings) -> Engine:
