@@ -31,6 +31,8 @@ LOCK_WAIT_S = 60.0
 MATCHES_KEPT = 10_000
 SCAN_AT_ONCE = 5000
 TIES_ALLOWED = 28
+MOST_TIED = 4096
+"""With more passages of one score than this, which of them come first depends on the index files."""
 
 
 class TantivyIndex:
@@ -216,14 +218,14 @@ class TantivyIndex:
 
 
 def best(searcher: tantivy.Searcher, query: tantivy.Query, depth: int) -> tuple[RankedPassage, ...]:
-    """Return the best `depth` passages, ties by passage id: as many are fetched as tie with the last one.
+    """Return the best `depth` passages, ties by passage id: as many are fetched as tie with the last one, within limits.
 
     Scores keep five digits: tantivy adds up float32 in an order that depends on the files, and must not decide ties.
     """
     limit = depth + TIES_ALLOWED
     while True:
         hits = [(rounded(score), address) for score, address in searcher.search(query, limit, count=False).hits]
-        if len(hits) < limit or hits[depth - 1][0] > hits[-1][0]:
+        if len(hits) < limit or hits[depth - 1][0] > hits[-1][0] or limit > depth + MOST_TIED:
             break
         limit *= 4
     if len(hits) > depth:

@@ -278,8 +278,17 @@ def test_counts_and_sample_titles_are_of_the_collection(database: Database) -> N
     with database.read() as session:
         assert documents.counts(session, DOCS) == documents.Counts(documents=11, passages=2)
         assert documents.counts(session, "other") == documents.Counts(0, 0)
-        assert documents.sample_titles(session, PUBLIC_READER, 3) == ["Title 0", "Title 3", "Title 6"]
+        assert documents.sample_titles(session, PUBLIC_READER, 3) == ["Title 0", "Title 1", "Title 2"]
+        assert documents.sample_titles(session, PUBLIC_READER, 99) == [f"Title {n}" for n in range(10)]
         assert documents.sample_titles(session, Scope.of("other"), 3) == []
+
+
+def test_sample_titles_are_spread_over_the_ids_and_differ(database: Database) -> None:
+    names = [f"{first}{n}" for first in "0123456789abcdef" for n in range(3)]
+    add(database, "f:/a", *(parsed("text", title=f"Title {n[0]}", document_id=n) for n in names))
+    with database.read() as session:
+        assert documents.sample_titles(session, PUBLIC_READER, 4) == ["Title 0", "Title 4", "Title 8", "Title c"]
+        assert len(set(documents.sample_titles(session, PUBLIC_READER, 16))) == 16
 
 
 def test_two_thousand_documents_of_one_source_are_saved_together(database: Database) -> None:
