@@ -7,6 +7,7 @@ unknown names are refused. `describe()` is the table that `searchd settings` pri
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -170,6 +171,8 @@ def environment() -> Mapping[str, str]:
 
 
 MASK = "********"
+_PASSWORD = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+"""User and password in an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +203,7 @@ def _rows(kind: type[msgspec.Struct], prefix: str, settings: msgspec.Struct | No
         yield SettingRow(
             name=prefix + field.name,
             variable="" if settings is None else PREFIX + field.name.upper(),
-            value="" if settings is None else MASK if secret and value else _as_text(value),
+            value="" if settings is None else MASK if secret and value else _PASSWORD.sub(MASK, _as_text(value)),
             default=_default_of(field, nested),
             accepts=_accepted(hint, meta),
             meaning=meta.description or "",

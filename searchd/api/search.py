@@ -123,7 +123,10 @@ def _rerank(options: RerankOptions, profile: Profile) -> RerankRequest:
     names = [stage.name for stage in profile.stages]
     if options.instruction is not None:
         raise InputError("rerank.instruction: no stage of this profile takes an instruction", code="no_instruction")
-    for name in options.stages or ():
+    asked = options.stages or ()
+    if len(set(asked)) < len(asked):
+        raise InputError("rerank.stages: a stage is named twice; each runs once", code="invalid_parameter")
+    for name in asked:
         if name not in names:
             raise InputError(
                 f"rerank.stages: {name[:80]!r} is not a stage of this profile; there are: {', '.join(names) or 'none'}",

@@ -112,6 +112,7 @@ def test_a_filter_and_weights_and_sort_do_what_they_say(client: Client) -> None:
         ({"q": "a " * 40}, "limit_exceeded", "32"),
         ({"q": "x", "cursor": "nonsense"}, "invalid_cursor", "cursor"),
         ({"q": "x", "rerank": {"stages": ["huge"]}}, "unknown_stage", "huge"),
+        ({"q": "x", "rerank": {"stages": ["small", "small"]}}, "invalid_parameter", "twice"),
         ({"q": "x", "rerank": {"instruction": "be nice"}}, "no_instruction", "instruction"),
         ({"q": "x", "min_relevance": 0.5}, "not_calibrated", "min_relevance"),
         ({"q": "x", "min_relevance": 2}, "invalid_parameter", "min_relevance"),
