@@ -120,11 +120,11 @@ class SourceRow(Base):
     """queued | ready | failed"""
     error_code: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[str | None] = mapped_column(Text)
-    content: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[float] = mapped_column(Float)
     accepted_at: Mapped[float] = mapped_column(Float)
     """When this content was acknowledged: of two sources with one document id, the newer has it."""
     updated_at: Mapped[float] = mapped_column(Float)
+    content: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class DocumentRow(Base):
@@ -138,9 +138,6 @@ class DocumentRow(Base):
     source_id: Mapped[str] = mapped_column(ForeignKey("sources.source_id", ondelete="CASCADE"))
     title: Mapped[str] = mapped_column(Text)
     uri: Mapped[str] = mapped_column(Text)
-    text: Mapped[str] = mapped_column(Text)
-    blocks: Mapped[list[Any]] = mapped_column(JSON)
-    """[[kind, start, end, heading_path, page], ...]"""
     doc_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
     access: Mapped[list[str]] = mapped_column(JSON)
     version: Mapped[int] = mapped_column(Integer)
@@ -150,6 +147,10 @@ class DocumentRow(Base):
     """Length of `text` without white space at its ends; 0: there is nothing to index."""
     created_at: Mapped[float] = mapped_column(Float)
     updated_at: Mapped[float] = mapped_column(Float)
+    text: Mapped[str] = mapped_column(Text)
+    """The long columns come last: SQLite reads all pages of a text to get at what stands behind it."""
+    blocks: Mapped[list[Any]] = mapped_column(JSON)
+    """[[kind, start, end, heading_path, page], ...]"""
 
 
 class DeletedDocumentRow(Base):

@@ -121,10 +121,10 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("error_code", sa.String(length=64), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
-        sa.Column("content", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("accepted_at", sa.Float(), nullable=False),
         sa.Column("updated_at", sa.Float(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["collection"], ["collections.name"], name="fk_sources_collection", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("source_id", name="pk_sources"),
     )
@@ -137,8 +137,6 @@ def upgrade() -> None:
         sa.Column("source_id", sa.String(length=36), nullable=False),
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("uri", sa.Text(), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False),
-        sa.Column("blocks", sa.JSON(), nullable=False),
         sa.Column("metadata", sa.JSON(), nullable=False),
         sa.Column("access", sa.JSON(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -146,6 +144,8 @@ def upgrade() -> None:
         sa.Column("text_chars", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("updated_at", sa.Float(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("blocks", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(
             ["collection"], ["collections.name"], name="fk_documents_collection", ondelete="CASCADE"
         ),
