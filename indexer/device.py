@@ -6,12 +6,13 @@ passed, is dropped unrun. torch itself is imported when the device is first aske
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -181,6 +182,21 @@ class Device:
         import torch
 
         torch.set_num_threads(self._threads)
+
+    @contextlib.contextmanager
+    def half_of_the_threads(self) -> Iterator[None]:
+        """Leave the other half to what runs beside; on the device's own thread.
+
+        Threads of torch wait for each other at every step: with BM25 on one of two cores, a query is embedded in 8 ms
+        on the other one, and in 14 ms on both.
+        """
+        import torch
+
+        torch.set_num_threads(max(1, self._threads // 2))
+        try:
+            yield
+        finally:
+            torch.set_num_threads(self._threads)
 
 
 def cpu_has_bfloat16() -> bool:

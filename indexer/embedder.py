@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 
 from indexer.device import Device, Priority
 from indexer.errors import ConfigError
+from indexer.packing import pack_linears
 from indexer.settings import HOUSE_EMBEDDER, Settings
 from indexer.weights import HOUSE_SHA256, digest_of, first_line, house_folder, model_folder, no_progress_bars
 
@@ -60,7 +61,7 @@ class Embedder:
                 self._queries.move_to_end(text)
                 return self._queries[text]
         prompted = self._query_prompt + text
-        rows = self._device.run(partial(self._forward, [prompted]), priority=Priority.QUERY, deadline=deadline_s)
+        rows = self._device.run(partial(self._embed_one, prompted), priority=Priority.QUERY, deadline=deadline_s)
         vector: NDArray[np.float32] = rows[0]
         vector.flags.writeable = False  # shared by all who ask the same
         with self._lock:
@@ -82,31 +83,35 @@ class Embedder:
             vectors[rows] = self._device.run(partial(self._forward, batch), priority=Priority.INGEST)
         return vectors
 
+    def _embed_one(self, text: str) -> NDArray[np.float32]:
+        with self._device.half_of_the_threads():
+            return self._forward([text])
+
     def _forward(self, texts: list[str]) -> NDArray[np.float32]:
-        vectors = self._plainly(texts) if self._is_plain else self._encoded(texts)
+        vectors = sentence_vectors(self._model, texts) if self._is_plain else self._encoded(texts)
         found: NDArray[np.float32] = vectors.float().cpu().numpy()
         norms = np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
         unit: NDArray[np.float32] = np.ascontiguousarray(found / norms, dtype=np.float32)
         return unit
 
-    def _plainly(self, texts: list[str]) -> torch.Tensor:
-        """Run the modules themselves: `encode` takes 2.5 ms more for one query, a third of the whole."""
-        import torch
-
-        model: Any = self._model
-        prepare = model.preprocess if hasattr(model, "preprocess") else model.tokenize  # its name before version 6
-        with torch.inference_mode():
-            inputs = {
-                name: value.to(model.device) if isinstance(value, torch.Tensor) else value
-                for name, value in prepare(texts).items()
-            }
-            vectors: torch.Tensor = model(inputs)["sentence_embedding"]
-        return vectors
-
     def _encoded(self, texts: list[str]) -> torch.Tensor:
         return self._model.encode(
             texts, batch_size=len(texts), convert_to_numpy=False, convert_to_tensor=True, show_progress_bar=False
         )
+
+
+def sentence_vectors(model: Any, texts: list[str]) -> torch.Tensor:
+    """Run the modules themselves: `encode` takes 2.5 ms more for one query, a third of the whole."""
+    import torch
+
+    prepare = model.preprocess if hasattr(model, "preprocess") else model.tokenize  # its name before version 6
+    with torch.inference_mode():
+        inputs = {
+            name: value.to(model.device) if isinstance(value, torch.Tensor) else value
+            for name, value in prepare(texts).items()
+        }
+        vectors: torch.Tensor = model(inputs)["sentence_embedding"]
+    return vectors
 
 
 def is_plain(model: SentenceTransformer) -> bool:
@@ -188,6 +193,8 @@ def _load(folder: Path, trusted: bool, device: Device) -> SentenceTransformer:
         model_kwargs={"use_safetensors": True, "dtype": device.dtype},
     )
     model.eval()
+    if device.name == "cpu" and is_plain(model):
+        pack_linears(model, lambda: sentence_vectors(model, ["how does it work"]))
     return model
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from indexer.device import Device, Priority
 from indexer.embedder import plain_tokenizer
 from indexer.errors import ConfigError
+from indexer.packing import pack_linears
 from indexer.settings import Settings
 from indexer.weights import digest_of, first_line, house_folder, model_folder, no_progress_bars
 from searchd.rerank import house
@@ -47,14 +48,20 @@ class CrossEncoderReranker:
         return self._device.run(lambda: self._forward(inputs), priority=Priority.RERANK, deadline=deadline)
 
     def _forward(self, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-        import torch
-
-        with torch.inference_mode():
-            tensors = {name: torch.from_numpy(array).to(self._model.device) for name, array in inputs.items()}
-            logits: torch.Tensor = self._model(**tensors).logits.float()
-            scores = logits[:, 0] if self.labels == 1 else logits[:, 1] - logits[:, 0]
-            array: NDArray[np.float32] = scores.cpu().numpy()
+        logits = logits_of(self._model, inputs)
+        scores = logits[:, 0] if self.labels == 1 else logits[:, 1] - logits[:, 0]
+        array: NDArray[np.float32] = scores.cpu().numpy()
         return array
+
+
+def logits_of(model: Any, inputs: dict[str, NDArray[np.int64]]) -> torch.Tensor:
+    """Return float32[pairs, labels] on the model's device."""
+    import torch
+
+    with torch.inference_mode():
+        tensors = {name: torch.from_numpy(array).to(model.device) for name, array in inputs.items()}
+        logits: torch.Tensor = model(**tensors).logits.float()
+    return logits
 
 
 def load_cross_encoder(name: str, settings: Settings, device: Device) -> CrossEncoderReranker:
@@ -85,7 +92,7 @@ def _load_house(name: str, device: Device) -> CrossEncoderReranker:
     device.prepare()
     tokenizer = AutoTokenizer.from_pretrained(house_folder(), local_files_only=True)
     model: Any = house.load(name, device.dtype).to(device.name)  # type: ignore[arg-type]  # transformers hides torch's own signature
-    return CrossEncoderReranker(model, pairs_of(tokenizer, model.config), device, house.HOUSE_MODELS[name])
+    return _ready(model, pairs_of(tokenizer, model.config), device, house.HOUSE_MODELS[name])
 
 
 def _load_folder(folder: Path, trusted: bool, device: Device) -> CrossEncoderReranker:
@@ -100,7 +107,15 @@ def _load_folder(folder: Path, trusted: bool, device: Device) -> CrossEncoderRer
         folder, use_safetensors=True, dtype=device.dtype, **options
     )
     model.to(device.name).eval()
-    return CrossEncoderReranker(model, pairs_of(tokenizer, model.config), device, digest_of(folder))
+    return _ready(model, pairs_of(tokenizer, model.config), device, digest_of(folder))
+
+
+def _ready(model: Any, pairs: PairEncoder, device: Device, fingerprint: str) -> CrossEncoderReranker:
+    reranker = CrossEncoderReranker(model, pairs, device, fingerprint)
+    if device.name == "cpu":
+        example = pairs.encode("how does it work", ["It works as it was built to."], 64)
+        pack_linears(model, lambda: logits_of(model, example))
+    return reranker
 
 
 def pairs_of(tokenizer: Any, config: Any) -> PairEncoder:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-BATCH_MS = 40.0
+BATCH_MS = 80.0
 """What one batch should take, so that a late or cancelled stage stops within about that."""
 FIRST_BATCH, SMALLEST_BATCH, LARGEST_BATCH = 8, 4, 64
 MARGIN = 0.85

@@ -148,3 +148,19 @@ def test_torch_gets_the_threads_of_the_setting(device: Device) -> None:
         return torch.get_num_threads()
 
     assert device.run(threads, priority=Priority.QUERY) == 1
+
+
+def test_half_of_the_threads_are_left_to_others_and_come_back() -> None:
+    device = Device(Settings(threads=4))
+
+    def seen() -> list[int]:
+        device.prepare()
+        found = [torch.get_num_threads()]
+        with device.half_of_the_threads():
+            found.append(torch.get_num_threads())
+        return [*found, torch.get_num_threads()]
+
+    try:
+        assert device.run(seen, priority=Priority.QUERY) == [4, 2, 4]
+    finally:
+        device.close()

@@ -1,0 +1,69 @@
+"""Linear layers whose weights are laid out for the CPU once, when a model is loaded, and not anew at every call.
+
+torch.compile does the same when it freezes a model, but needs a C++ compiler where it runs. Used by both kinds of model;
+a model that gives other outputs with packed layers, or none at all, keeps its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 0.02
+"""Of the largest output, or absolutely below 1: bfloat16 has 8 bits, and another order of adding up moves the last one."""
+
+
+def pack_linears(model: torch.nn.Module, run: Callable[[], torch.Tensor]) -> int:
+    """Pack the linear layers of a model on the CPU, in place; return how many, 0 if it was left as it was.
+
+    `run` passes an example through the model: its outputs before and after must be equal within TOLERANCE.
+    """
+    import torch
+
+    linears = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if type(child) is torch.nn.Linear and child.weight.device.type == "cpu"
+    ]
+    try:
+        with torch.inference_mode():
+            before = run().float()
+            for parent, name, child in linears:
+                setattr(parent, name, packed(child))
+            after = run().float()
+        same = bool(torch.allclose(after, before, rtol=0, atol=TOLERANCE * max(1.0, float(before.abs().max()))))
+        reason = "outputs differ"
+    except Exception as error:  # whatever a model's own code raises when its layers are of another class
+        same, reason = False, str(error).partition("\n")[0]
+    if same:
+        return len(linears)
+    for parent, name, child in linears:
+        setattr(parent, name, child)
+    log.info("layers stay as they are: %s", reason)
+    return 0
+
+
+def packed(linear: torch.nn.Linear) -> torch.nn.Module:
+    """Return a layer that gives what `linear` gives. Raises: AttributeError, RuntimeError where torch cannot."""
+    import torch
+
+    ops: Any = torch.ops.mkldnn
+
+    class PackedLinear(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self._weight = ops._reorder_linear_weight(linear.weight.detach())
+            self._bias = None if linear.bias is None else linear.bias.detach()
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            outputs: torch.Tensor = ops._linear_pointwise(inputs, self._weight, self._bias, "none", [], "")
+            return outputs
+
+    return PackedLinear()
