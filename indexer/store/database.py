@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import JSON, URL, Engine, Select, Text, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -156,6 +156,22 @@ def insert_into(session: Session, table: Any) -> Any:
     """Return an INSERT that knows ON CONFLICT, in the words of the session's database."""
     dialect = session.get_bind().dialect.name
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+def fetch(session: Session, query: Select[Any]) -> Sequence[Sequence[Any]]:
+    """Return all rows of a query, their order aside.
+
+    From SQLite they come as one JSON text: its driver lets go of the interpreter at every row, and beside other busy
+    threads waits up to 5 ms to get it back (eight searches at once took 130 ms to load 170 passages, alone 9).
+    """
+    if is_postgresql(session):
+        return session.execute(query).all()
+    rows = query.subquery()
+    values = [func.json(column) if isinstance(column.type, JSON) else column for column in rows.c]
+    found: list[list[Any]] = msgspec.json.decode(
+        session.scalar(select(func.json_group_array(func.json_array(*values, type_=Text), type_=Text))) or "[]"
+    )
+    return found
 
 
 def is_postgresql(session: Session) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from indexer.scope import Scope
 from indexer.store.admission import admitted
-from indexer.store.database import batches
+from indexer.store.database import batches, fetch
 from indexer.store.tables import DocumentRow
 from indexer.store.values import metadata_from_json
 from indexer.types import Metadata
@@ -35,7 +35,7 @@ def read_metadata(session: Session, scope: Scope, document_ids: Collection[str])
         query = query.where(
             DocumentRow.collection == scope.collection, DocumentRow.document_id.in_(some), admitted(scope)
         )
-        for name, metadata, access in session.execute(query):
+        for name, metadata, access in fetch(session, query):
             if scope.allows(access):
                 found[name] = metadata_from_json(metadata)
     return found

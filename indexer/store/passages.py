@@ -6,7 +6,7 @@ not changed for the wider since it was cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from indexer.scope import Scope
 from indexer.store.admission import admitted
-from indexer.store.database import batches
+from indexer.store.database import batches, fetch
 from indexer.store.tables import DocumentRow, GenerationRow, PassageRow
 from indexer.store.values import metadata_from_json, storable
 from indexer.types import IndexedDocument, Metadata, Passage
@@ -95,7 +95,8 @@ def load(session: Session, scope: Scope, generation_id: str, passage_ids: Sequen
     """
     found: dict[str, LoadedPassage] = {}
     for some in batches(list(dict.fromkeys(passage_ids))):
-        for passage in _read(session, scope, _readable(scope, generation_id).where(PassageRow.passage_id.in_(some))):
+        query = _readable(scope, generation_id).where(PassageRow.passage_id.in_(some))
+        for passage in _read(scope, fetch(session, query)):
             found[passage.passage_id] = passage
     return found
 
@@ -103,7 +104,7 @@ def load(session: Session, scope: Scope, generation_id: str, passage_ids: Sequen
 def of_document(session: Session, scope: Scope, generation_id: str, document_id: str) -> list[LoadedPassage]:
     """Return the passages of one document in their order; empty if the asker may not read it."""
     query = _readable(scope, generation_id).where(PassageRow.document_id == document_id)
-    return list(_read(session, scope, query.order_by(PassageRow.ordinal)))
+    return sorted(_read(scope, fetch(session, query)), key=lambda passage: passage.ordinal)
 
 
 def _readable(scope: Scope, generation_id: str) -> Any:
@@ -137,22 +138,23 @@ def _readable(scope: Scope, generation_id: str) -> Any:
     )
 
 
-def _read(session: Session, scope: Scope, query: Any) -> Iterator[LoadedPassage]:
-    for row in session.execute(query):
-        if scope.allows(row.access):
+def _read(scope: Scope, rows: Iterable[Sequence[Any]]) -> Iterator[LoadedPassage]:
+    """Yield what `_readable` found, in the order of its columns."""
+    for name, document, ordinal, title, uri, text, start, end, headings, page, metadata, version, access in rows:
+        if scope.allows(access):
             yield LoadedPassage(
-                passage_id=row.passage_id,
-                document_id=row.document_id,
-                ordinal=row.ordinal,
-                title=row.title,
-                uri=row.uri,
-                text=row.text,
-                start=row.start,
-                end=row.end,
-                heading_path=tuple(row.heading_path),
-                page=row.page,
-                metadata=metadata_from_json(row.doc_metadata),
-                document_version=row.document_version,
+                passage_id=name,
+                document_id=document,
+                ordinal=ordinal,
+                title=title,
+                uri=uri,
+                text=text,
+                start=start,
+                end=end,
+                heading_path=tuple(headings),
+                page=page,
+                metadata=metadata_from_json(metadata),
+                document_version=version,
             )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from sqlalchemy import event
 
 from indexer.scope import Scope
-from indexer.store import documents, generations, passages, sources, vectors
+from indexer.store import documents, generations, matches, passages, sources, vectors
 from indexer.store.database import Database
 from indexer.types import document_id, source_id
 from tests.indexer.store.steps import DOCS, PUBLIC_READER, accept, add, file, hash_of, index, live, new_task, parsed
@@ -166,3 +166,22 @@ def test_vectors_come_back_bit_for_bit_and_the_first_stays(database: Database) -
     for name, row in zip("abc", rows, strict=True):
         np.testing.assert_array_equal(found[name], row)
         assert found[name].dtype == np.float32
+
+
+def test_what_is_loaded_is_what_was_stored_to_the_letter(database: Database) -> None:
+    text = 'Tab\t "quoted" \\ back, \u2028, \x1f, \U0001f600 and {"json": [1]}'
+    metadata: dict[str, str | int | float | bool] = {
+        "whole": 2**60, "near": 0.1 + 0.2, "small": 5e-324, "yes": True, "none": "", "quoted": '"a"', "accented": "é"
+    }  # fmt: skip
+    add(database, "f:/a", parsed(text, title='A "title"\n', document_id="a", metadata=metadata))
+    add(database, "f:/b", parsed("plain", document_id="b"))
+    generation = live(database)
+    names = index(database, generation, ["a", "b"])
+    with database.read() as session:
+        loaded = passages.load(session, PUBLIC_READER, generation.generation_id, names)
+        assert matches.read_metadata(session, PUBLIC_READER, ["a", "b", "c"]) == {"a": metadata, "b": {}}
+        assert passages.load(session, PUBLIC_READER, generation.generation_id, []) == {}
+    assert loaded[names[0]].text == text
+    assert loaded[names[0]].title == 'A "title"\n'
+    assert loaded[names[0]].metadata == metadata
+    assert loaded[names[1]].page is None
