@@ -6,12 +6,14 @@ page needs beyond the fused order. What SQL does not know or allow is dropped he
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
 from indexer.engine import LiveIndexes
+from indexer.errors import Busy
 from indexer.scope import Scope
 from indexer.store import passages
 from indexer.store.database import Database
@@ -23,6 +25,8 @@ from searchd.present import MORE_PASSAGES
 from searchd.retrieve import BM25, Retrieval, Retriever
 from searchd.types import Candidate, Query
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -32,6 +36,8 @@ class Loaded:
     matches: Matches
     tail: tuple[Candidate, ...] = ()
     tail_page: tuple[str, ...] = ()
+    short: str | None = None
+    """Why passages beyond the fused order are missing from the page, None if they are not."""
 
 
 def load(
@@ -46,8 +52,16 @@ def load(
 ) -> Loaded:
     """Return what the asker may read of the fused candidates, and of what the page needs beyond them.
 
-    The order beyond the fused one is the lexical ranking's: a deeper look only ever appends, so pages never overlap.
+    The order beyond the fused one is the lexical ranking's: a deeper look only ever appends, so pages never overlap. If
+    that look fails or comes too late, the answer is what there is without it, and `short` says why.
     """
+
+    def look_deeper(documents: int) -> tuple[tuple[RankedPassage, ...], str | None]:
+        try:
+            return retriever.deeper(live, query, scope, found, documents, deadline), None
+        except Exception as error:
+            return (), why_short(error)
+
     with database.read() as session:
         head = _read(session, scope, live, fused)
         head = obeying(query.lexical, head, live.lexical)
@@ -64,15 +78,23 @@ def load(
         end = query.offset + query.limit
         if matches.ordered is not None:
             wanted = [name for name in matches.ordered[query.offset : end] if name not in set(documents)]
-            deep = retriever.deeper(live, query, scope, len(found.lexical_documents), deadline) if wanted else ()
+            deep, short = look_deeper(len(found.lexical_documents)) if wanted else ((), None)
             tail = _sorted_tail(session, scope, live, wanted, deep)
-            return Loaded(tuple(head), matches, tuple(tail))
+            return Loaded(tuple(head), matches, tuple(tail), short=short)
         if end <= len(documents) or found.ranking(BM25) is None:
             return Loaded(tuple(head), matches)
-        deep = retriever.deeper(live, query, scope, end, deadline)
+        deep, short = look_deeper(end)
         beyond = [name for name in _documents(deep) if name not in set(documents)]
         page = beyond[max(0, query.offset - len(documents)) : end - len(documents)]
-        return Loaded(tuple(head), matches, tuple(_tail(session, scope, live, page, deep)), tuple(page))
+        return Loaded(tuple(head), matches, tuple(_tail(session, scope, live, page, deep)), tuple(page), short)
+
+
+def why_short(error: Exception) -> str:
+    """Return, in words for every reader, why a deeper look for a page failed."""
+    if isinstance(error, TimeoutError | Busy):
+        return "no time was left to look deeper for this page"
+    log.error("looking deeper for a page failed", exc_info=error)
+    return f"{type(error).__name__} on a deeper look; the daemon's log says more"
 
 
 def _documents(ranking: Iterable[RankedPassage]) -> list[str]:

@@ -22,7 +22,7 @@ from searchd.metrics import SearchMetrics
 from searchd.operators import meaning_of
 from searchd.present import by_document, present
 from searchd.rerank.cascade import Cascade, off_reason
-from searchd.retrieve import Retrieval, Retriever
+from searchd.retrieve import BM25, Retrieval, Retriever
 from searchd.settings import Profile, Settings, Stage
 from searchd.types import Candidate, Hit, Query, SearchResponse, StageReport
 
@@ -110,11 +110,13 @@ class SearchPipeline:
             fused = FUSIONS[profile.fusion](found.rankings, k=profile.rrf_k, weights=weights)
         with watch.step("load"):
             loaded = load(self.engine.database, self.retriever, live, query, scope, found, fused, deadline)
+        if loaded.short is not None:
+            found = found.short_of(BM25, loaded.short)
         with watch.step("rerank"):
             ordered, stages = self._rerank(query, meaning, loaded.head, profile, deadline, cancelled)
         with watch.step("present"):
             hits = _hits(query, scope, live, loaded, ordered, stages)
-        return self._response(query, watch, found, loaded, stages, hits, profile)
+        return self._response(query, watch, found, loaded, stages, hits, ordered, profile)
 
     def budget_ms(self, query: Query) -> float:
         """Return the whole budget of a query: its own, the settings', or the device's default; capped."""
@@ -152,6 +154,7 @@ class SearchPipeline:
         loaded: Loaded,
         stages: tuple[StageReport, ...],
         hits: tuple[Hit, ...],
+        ordered: tuple[Candidate, ...],
         profile: Profile,
     ) -> SearchResponse:
         reports = (*found.reports, *stages)
@@ -167,6 +170,7 @@ class SearchPipeline:
             timings_ms={**watch.ms, **{report.name: report.ms for report in reports if report.status != "skipped"}},
             took_ms=watch.elapsed_ms(),
             profile=query.profile,
+            candidates=ordered,
         )
 
 

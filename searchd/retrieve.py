@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from indexer.engine import LiveIndexes
@@ -47,6 +47,18 @@ class Retrieval:
     def ranking(self, system: str) -> Ranking | None:
         """Return this system's ranking, None if it has none."""
         return next((ranking for ranking in self.rankings if ranking.system == system), None)
+
+    def report(self, system: str) -> StageReport:
+        """Return what became of this system."""
+        return next(report for report in self.reports if report.name == system)
+
+    def short_of(self, system: str, reason: str) -> Retrieval:
+        """Return the same with this system's answer as part of what was wanted of it."""
+        reports = tuple(
+            replace(report, status="partial", reason=reason) if report.name == system else report
+            for report in self.reports
+        )
+        return replace(self, reports=reports, degraded=tuple(dict.fromkeys((*self.degraded, system))))
 
 
 class Lane:
@@ -124,22 +136,22 @@ class Retriever:
             outcomes[system] = _Outcome(StageReport(system, "skipped", 0, depth, 0.0, f"busy: {error}"), degraded=True)
 
     def deeper(
-        self, live: LiveIndexes, query: Query, scope: Scope, documents: int, deadline: float
+        self, live: LiveIndexes, query: Query, scope: Scope, found: Retrieval, documents: int, deadline: float
     ) -> tuple[RankedPassage, ...]:
-        """Return a lexical ranking deep enough to name `documents` documents, or all there is.
+        """Return a lexical ranking deep enough to name `documents` documents, or all there is; of `found` if it is that.
 
-        Raises: TransientError if it does not come in time.
+        Raises: TimeoutError if it does not come in time; Busy; what the index raises.
         """
+        known = found.ranking(BM25)
+        if known is not None and len(known.passages) < found.report(BM25).of:
+            return known.passages
         depth = 4 * documents
         while True:
             call = _bound_search(live, query, scope, depth)
-            try:
-                found, _ = self._lanes[BM25].start(call).result(max(0.0, deadline - time.monotonic()))
-            except TimeoutError as error:
-                raise TransientError("the lexical index did not answer in time for a page this deep") from error
-            named = len({passage.document_id for passage in found.passages})
-            if named >= documents or len(found.passages) < depth or depth >= DEEPEST:
-                return found.passages
+            deep, _ = self._lanes[BM25].start(call).result(max(0.0, deadline - time.monotonic()))
+            named = len({passage.document_id for passage in deep.passages})
+            if named >= documents or len(deep.passages) < depth or depth >= DEEPEST:
+                return deep.passages
             depth = min(DEEPEST, depth * 4)
 
 

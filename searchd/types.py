@@ -137,3 +137,5 @@ class SearchResponse:
     timings_ms: Mapping[str, float]
     took_ms: float
     profile: str
+    candidates: tuple[Candidate, ...] = ()
+    """All that were fused, in their last order, whether or not they are on the page."""

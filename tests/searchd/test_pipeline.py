@@ -87,6 +87,46 @@ def test_beyond_the_last_page_there_is_nothing_and_the_total_stays(services: Ser
     assert response.total >= MANUALS
 
 
+class FailingDeep:
+    """The lexical index, but a look beyond the first hundred passages fails."""
+
+    def __init__(self, inner: Any, error: Exception) -> None:
+        self.inner, self.error = inner, error
+
+    def search(self, query: Any, scope: Scope, filter: Any, depth: int) -> LexicalRanking:
+        if depth > 100:
+            raise self.error
+        found: LexicalRanking = self.inner.search(query, scope, filter, depth)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(TimeoutError(), "no time was left"), (OSError("/secret"), "OSError on a")]
+)
+def test_a_page_that_no_deeper_look_could_fill_is_cut_short_and_says_so(
+    services: Services, error: Exception, said: str
+) -> None:
+    words = source("long", "# Long\n\n" + "\n\n".join(f"The turbine of hall {i} turns. " * 30 for i in range(120)))
+    more = [
+        source(f"more-{i:02}", f"# More {i}\n\nA turbine, at the very end, {'in a word ' * 40}.") for i in range(30)
+    ]
+    index(services.engine, [words, *more], "turbines")
+    broken = FaultyEngine(services.engine, lexical=FailingDeep(services.engine.live("turbines").lexical, error))
+    faulty = services_over(broken, services.settings)
+    scope = Scope.of("turbines")
+    sound = search(services, "turbine hall", scope, mode="lexical", limit=30)
+    response = search(faulty, "turbine hall", scope, mode="lexical", limit=30)
+    assert len(sound.hits) == 30
+    assert ids(response) == ids(sound)[: len(response.hits)]
+    assert response.degraded == ("bm25",)
+    assert response.systems[0].status == "partial"
+    assert said in (response.systems[0].reason or "")
+    assert "/secret" not in (response.systems[0].reason or "")
+
+
 def test_a_document_comes_once_with_its_other_passages_folded(services: Services) -> None:
     parts = [f"## Part {i}\n\nThe gearbox needs oil number {i}. " + "More words. " * 150 for i in range(5)]
     text = "# Long\n\n" + "\n\n".join(parts)

@@ -198,7 +198,9 @@ def test_a_query_of_prohibitions_has_no_meaning_to_embed(services: Services, liv
 def test_a_deep_page_gets_as_many_documents_as_there_are(services: Services, live: LiveIndexes) -> None:
     deadline = time.monotonic() + 20
     for wanted in (5, 60, 500):
-        found = Retriever().deeper(live, ask(services, "valve"), SCOPE, wanted, deadline)
+        query = ask(services, "valve")
+        first = retrieve(live, query)
+        found = Retriever().deeper(live, query, SCOPE, first, wanted, deadline)
         assert len({passage.document_id for passage in found}) >= min(wanted, 60)
 
 
