@@ -29,8 +29,8 @@ from searchd.types import Candidate, SearchResponse
 COLLECTION = "demo"
 QUESTIONS = (
     "how do I parse command line options",
-    "run a function in another process and get its return value",
-    "remove duplicates from a list but keep the order",
+    "wait until several threads have reached the same point",
+    "measure how long a small piece of code takes",
     "what happens when an exception is not caught in a thread",
     "read a compressed file line by line",
 )
@@ -115,7 +115,7 @@ def questions_of(services: Services, path: Path | None) -> list[str]:
 def ask(services: Services, questions: Sequence[str], console: Console) -> None:
     """Ask each question and print what every system and stage put first, what moved, and the time each took."""
     for text in questions:
-        request = SearchRequest(q=text, collection=COLLECTION, limit=100, explain=True, timeout_ms=DEMO_TIMEOUT_MS)
+        request = SearchRequest(q=text, collection=COLLECTION, timeout_ms=DEMO_TIMEOUT_MS)
         query, collection = query_from_request(request, services.settings)
         response = services.pipeline.search(query, Scope.of(collection))
         console.print(table_of(text, response))
@@ -126,7 +126,6 @@ def ask(services: Services, questions: Sequence[str], console: Console) -> None:
 
 def table_of(text: str, response: SearchResponse) -> Table:
     """Return the table of one question: a row per system and stage."""
-    candidates = [c for hit in response.hits for c in (hit.candidate, *hit.more_passages)]
     table = Table(title=f"? {escape(text)}", title_justify="left", title_style="bold", box=None, expand=False)
     for column in ("", "puts first", "moved", "ms"):
         table.add_column(column, justify="right" if column == "ms" else "left", overflow="fold")
@@ -134,12 +133,14 @@ def table_of(text: str, response: SearchResponse) -> Table:
     names = [report.name for report in response.systems] + ["rrf"] + [report.name for report in response.stages]
     reports = {report.name: report for report in (*response.systems, *response.stages)}
     for name in names:
-        first = next((c for c in candidates if c.ranks.get(name) == 1), None)
+        first = next((c for c in response.candidates if c.ranks.get(name) == 1), None)
         report = reports.get(name)
         shown = place(first) if first else (report.reason or "" if report else "")
         took = report.ms if report else response.timings_ms.get("fuse", 0.0)
         is_stage = previous is not None
-        table.add_row(name, escape(shown), moved(candidates, previous, name) if is_stage else "", f"{took:.0f}")
+        table.add_row(
+            name, escape(shown), moved(response.candidates, previous, name) if is_stage else "", f"{took:.0f}"
+        )
         if name == "rrf" or (is_stage and first is not None):
             previous = name
     table.add_row("", "", "[dim]whole query[/]", f"[dim]{response.took_ms:.0f}[/]")
@@ -147,9 +148,10 @@ def table_of(text: str, response: SearchResponse) -> Table:
 
 
 def place(candidate: Candidate) -> str:
-    """Return where a passage stands: title and headings."""
-    path = [heading for heading in candidate.heading_path if heading != candidate.title]
-    return " > ".join([candidate.title, *path])[:100]
+    """Return where a passage stands: title and innermost heading, of which one may begin with the other."""
+    heading = candidate.heading_path[-1] if candidate.heading_path else ""
+    shown = heading if heading.startswith(candidate.title) else f"{candidate.title} > {heading}"
+    return (shown if heading else candidate.title or candidate.uri)[:100]
 
 
 def moved(candidates: Sequence[Candidate], before: str | None, after: str) -> str:
