@@ -110,6 +110,34 @@ def test_a_document_that_cannot_be_indexed_does_not_keep_the_others_from_going_l
         worker.stop()
 
 
+def test_a_rebuild_in_which_many_fail_is_given_up_and_the_old_indexes_stay(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(to: Engine, indexes: LiveIndexes, documents: Sequence[Document]) -> None:
+        raise RuntimeError("the GPU has no memory left")
+
+    worker = Worker(engine)
+    try:
+        fill(engine, worker, 10)
+        before, old = rankings(engine), engine.live("default").generation_id
+        monkeypatch.setattr("indexer.worker.apply_documents", refusing)
+        monkeypatch.setattr("indexer.worker.MAX_ATTEMPTS", 1)
+        task_id = rebuild.start_rebuild(engine, "default", engine.settings, engine.clock())
+        worker.run_until_idle()
+        assert engine.live("default").generation_id == old
+        assert rankings(engine) == before
+        task = task_of(engine.database, task_id)
+        assert task is not None
+        assert (task.state, task.failed) == ("failed", 10)
+        monkeypatch.undo()
+        rebuild.start_rebuild(engine, "default", engine.settings, engine.clock())
+        worker.run_until_idle()
+        assert engine.live("default").generation_id != old
+        assert rankings(engine) == before
+    finally:
+        worker.stop()
+
+
 def test_changed_sizes_are_noticed_at_start_and_a_rebuild_takes_them_up(settings: Settings, tmp_path: Path) -> None:
     engine = Engine.open(settings)
     worker = Worker(engine)
