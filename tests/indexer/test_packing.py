@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 
 import pytest
 import torch
@@ -41,6 +43,22 @@ def test_a_model_that_reads_its_weights_keeps_its_layers() -> None:
     model = Reads()
     assert pack_linears(model, lambda: model(torch.ones(1, 16))) == 0
     assert type(model.layer) is torch.nn.Linear
+
+
+def test_the_weights_of_packed_layers_are_there_once() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(16, 4))
+    weight = weakref.ref(model[0].weight)
+    assert pack_linears(model, lambda: model(torch.ones(1, 16))) == 1
+    gc.collect()
+    assert weight() is None
+
+
+def test_a_vector_of_many_dimensions_that_turns_a_little_is_another_output() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(16, 4))
+    unit = torch.nn.functional.normalize(torch.randn(2, 4096, generator=torch.Generator().manual_seed(1)), dim=-1)
+    turned = torch.nn.functional.normalize(unit + 0.1 * unit.roll(1, dims=-1), dim=-1)
+    outputs = iter((unit, turned))
+    assert pack_linears(model, lambda: next(outputs)) == 0
 
 
 def test_a_model_that_gives_other_outputs_keeps_its_layers() -> None:
