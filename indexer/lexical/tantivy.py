@@ -7,6 +7,7 @@ statistics count replaced passages until tantivy merges their files; a rebuilt i
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ MATCHES_KEPT = 10_000
 SCAN_AT_ONCE = 5000
 TIES_ALLOWED = 28
 MOST_TIED = 4096
-"""With more passages of one score than this, which of them come first depends on the index files."""
+"""With more passages of one score than this, which of them comes first depends on the index files."""
 
 
 class TantivyIndex:
@@ -218,24 +219,36 @@ class TantivyIndex:
 
 
 def best(searcher: tantivy.Searcher, query: tantivy.Query, depth: int) -> tuple[RankedPassage, ...]:
-    """Return the best `depth` passages, ties by passage id: as many are fetched as tie with the last one, within limits.
+    """Return the best `depth` passages, ties by passage id: as many are fetched as tie with the last one.
 
+    Where more than MOST_TIED tie they stay as the index has them, at every depth: a deeper look only appends.
     Scores keep five digits: tantivy adds up float32 in an order that depends on the files, and must not decide ties.
     """
     limit = depth + TIES_ALLOWED
     while True:
         hits = [(rounded(score), address) for score, address in searcher.search(query, limit, count=False).hits]
-        if len(hits) < limit or hits[depth - 1][0] > hits[-1][0] or limit > depth + MOST_TIED:
+        if len(hits) < limit or hits[depth - 1][0] > hits[-1][0]:
+            break
+        if sum(score == hits[-1][0] for score, _ in hits) > MOST_TIED:
             break
         limit *= 4
-    if len(hits) > depth:
-        hits = [hit for hit in hits if hit[0] >= hits[depth - 1][0]]
-    ranked = []
-    for score, address in hits:
-        row = searcher.doc(address)
-        ranked.append(RankedPassage(row[PASSAGE_ID][0], row[DOCUMENT_ID][0], score))
-    ranked.sort(key=lambda passage: (-passage.score, passage.passage_id))
+    ranked: list[RankedPassage] = []
+    for score, tied in itertools.groupby(hits, key=lambda hit: hit[0]):
+        if len(ranked) >= depth:
+            break
+        addresses = [address for _, address in tied]
+        if len(addresses) > MOST_TIED:
+            ranked += [ranked_passage(searcher, address, score) for address in addresses[: depth - len(ranked)]]
+        else:
+            group = [ranked_passage(searcher, address, score) for address in addresses]
+            ranked += sorted(group, key=lambda passage: passage.passage_id)
     return tuple(ranked[:depth])
+
+
+def ranked_passage(searcher: tantivy.Searcher, address: tantivy.DocAddress, score: float) -> RankedPassage:
+    """Return the passage at an address."""
+    row = searcher.doc(address)
+    return RankedPassage(row[PASSAGE_ID][0], row[DOCUMENT_ID][0], score)
 
 
 def rounded(score: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,6 +111,14 @@ class TestLexicalIndex:
         for depth in (1, 10, 150, 200, 500):
             passages = ranking(index, "pump valve", depth=depth).passages
             assert [p.document_id for p in passages] == sorted(names)[:depth]
+
+    def test_a_deeper_look_only_appends_however_many_tie(self, index: LexicalIndex) -> None:
+        for start in range(0, 9000, 4500):
+            index.replace([document(f"d{n * 7919 % 9000:04d}", "pump") for n in range(start, start + 4500)])
+            index.flush()
+        looks = [[p.passage_id for p in ranking(index, "pump", depth=depth).passages] for depth in (7, 100, 440, 480)]
+        assert [len(look) for look in looks] == [7, 100, 440, 480]
+        assert all(longer[: len(look)] == look for look, longer in itertools.pairwise(looks))
 
     def test_more_matches_than_are_kept_are_said_to_be_incomplete(self, index: LexicalIndex) -> None:
         index.replace([document(f"d{n}", "pump") for n in range(MATCHES_KEPT + 1)])
