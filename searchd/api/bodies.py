@@ -10,7 +10,7 @@ from litestar import Request
 from indexer.errors import LimitError
 
 MAX_JSON_DEPTH = 32
-_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 class TooLarge(LimitError):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import anyio.to_thread
 import msgspec
+from anyio import CapacityLimiter
 from litestar import Request
 
 from indexer.errors import InputError, LimitError
@@ -53,8 +55,14 @@ async def read_json(request: AnyRequest, kind: type[T], limit_bytes: int = SMALL
     body = await read_body(request, limit_bytes) or b"{}"
     if len(body) <= SMALL_BODY_BYTES:
         return decode_json(body, kind)
-    # 25 MB take a second or more: meanwhile others are answered
-    return await anyio.to_thread.run_sync(decode_json, body, kind)
+    # 25 MB of small strings take seconds: meanwhile others are answered
+    return await anyio.to_thread.run_sync(decode_json, body, kind, limiter=_large_bodies())
+
+
+@cache
+def _large_bodies() -> CapacityLimiter:
+    """Return the limit of large bodies that are decoded at once: each takes several times its size in memory."""
+    return CapacityLimiter(2)
 
 
 def decode_json(body: bytes, kind: type[T]) -> T:
