@@ -171,8 +171,7 @@ def environment() -> Mapping[str, str]:
 
 
 MASK = "********"
-_PASSWORD = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-"""User and password in an address."""
+_PASSWORD = re.compile(r"(?<=://)[^/\s]+(?=@)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +184,11 @@ class SettingRow:
     default: str
     accepts: str
     meaning: str
+
+
+def without_password(address: str) -> str:
+    """Return an address with what stands before its host masked."""
+    return _PASSWORD.sub(MASK, address)
 
 
 def describe(settings: Settings) -> list[SettingRow]:
@@ -203,7 +207,7 @@ def _rows(kind: type[msgspec.Struct], prefix: str, settings: msgspec.Struct | No
         yield SettingRow(
             name=prefix + field.name,
             variable="" if settings is None else PREFIX + field.name.upper(),
-            value="" if settings is None else MASK if secret and value else _PASSWORD.sub(MASK, _as_text(value)),
+            value="" if settings is None else MASK if secret and value else without_password(_as_text(value)),
             default=_default_of(field, nested),
             accepts=_accepted(hint, meta),
             meaning=meta.description or "",

@@ -94,6 +94,8 @@ def test_secrets_are_masked_and_empty_ones_are_shown_as_empty() -> None:
     assert rows["qdrant_api_key"].value == ""
     rows = {row.name: row for row in describe(Settings(qdrant_url="https://me:word@qdrant.example:6333/x"))}
     assert rows["qdrant_url"].value == f"https://{MASK}@qdrant.example:6333/x"
+    rows = {row.name: row for row in describe(Settings(qdrant_url="https://me:p@ss@qdrant.example:6333"))}
+    assert rows["qdrant_url"].value == f"https://{MASK}@qdrant.example:6333"
     rows = {row.name: row for row in describe(Settings())}
     assert rows["qdrant_url"].value == "http://127.0.0.1:6333"
     assert not any(secret in text or "pw@" in text for row in rows.values() for text in (row.value, row.default))

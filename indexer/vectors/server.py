@@ -22,6 +22,7 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 from indexer.errors import ConfigError, SearchdError, StaleIndex, TransientError
 from indexer.filters import Filter
 from indexer.scope import Scope
+from indexer.settings import without_password
 from indexer.types import IndexedDocument, IndexedPassage, RankedPassage
 from indexer.vectors.filters import Dialect, of_documents, question
 from indexer.vectors.payload import DOCUMENT_ID, KEYWORDS, METADATA, TERMS, VERSION, checked, points_of
@@ -69,7 +70,8 @@ def server_errors(what: str) -> Iterator[None]:
 
 def open_client(url: str, api_key: str, timeout_s: int = 10) -> QdrantClient:
     """Connect to a server. Raises: TransientError if it is away, ConfigError if it is too old or refuses the key."""
-    with server_errors(f"Qdrant at {url}"):
+    shown = without_password(url)
+    with server_errors(f"Qdrant at {shown}"):
         try:
             client = QdrantClient(url=url, api_key=api_key or None, timeout=timeout_s, check_compatibility=False)
         except ValueError as error:
@@ -79,7 +81,9 @@ def open_client(url: str, api_key: str, timeout_s: int = 10) -> QdrantClient:
             numbers = re.match(r"(\d+)\.(\d+)", version)
             if numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST_SERVER:
                 wanted = ".".join(map(str, OLDEST_SERVER))
-                raise ConfigError(f"setting qdrant_url: {url} is Qdrant {version}; version {wanted} or newer is needed")
+                raise ConfigError(
+                    f"setting qdrant_url: {shown} is Qdrant {version}; version {wanted} or newer is needed"
+                )
         except BaseException:
             client.close()
             raise

@@ -81,6 +81,9 @@ def test_a_server_that_is_away_is_a_transient_error() -> None:
         port = free.getsockname()[1]
     with pytest.raises(TransientError, match=r"127\.0\.0\.1"):
         open_client(f"http://127.0.0.1:{port}", "")
+    with pytest.raises(TransientError) as caught:
+        open_client(f"http://me:word@127.0.0.1:{port}", "")
+    assert "word" not in str(caught.value)
 
 
 def test_a_server_that_does_not_answer_in_time_is_a_transient_error() -> None:
