@@ -7,7 +7,7 @@ page needs beyond the fused order. What SQL does not know or allow is dropped he
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
@@ -26,6 +26,9 @@ from searchd.retrieve import BM25, Retrieval, Retriever
 from searchd.types import Candidate, Query
 
 log = logging.getLogger(__name__)
+
+Deep = tuple[tuple[RankedPassage, ...], str | None]
+"""A lexical ranking, and why it is not there if it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +59,14 @@ def load(
     that look fails or comes too late, the answer is what there is without it, and `short` says why.
     """
 
-    def look_deeper(documents: int) -> tuple[tuple[RankedPassage, ...], str | None]:
-        try:
-            return retriever.deeper(live, query, scope, found, documents, deadline), None
-        except Exception as error:
-            return (), why_short(error)
+    def look_deeper(documents: int) -> Deep:
+        return _deeper(lambda: retriever.deeper(live, query, scope, found, documents, deadline))
 
     with database.read() as session:
-        head = _read(session, scope, live, fused)
-        head = obeying(query.lexical, head, live.lexical)
+        head = obeying(query.lexical, _read(session, scope, live, fused), live.lexical)
         documents = list(dict.fromkeys(candidate.document_id for candidate in head))
-        matches = read_matches(
-            session,
-            scope,
-            documents,
-            found.lexical_documents,
-            found.complete and not found.degraded,
-            facets=query.facets,
-            sort=query.sort,
-        )
+        exact, lexical = found.complete and not found.degraded, found.lexical_documents
+        matches = read_matches(session, scope, documents, lexical, exact, facets=query.facets, sort=query.sort)
         end = query.offset + query.limit
         if matches.ordered is not None:
             wanted = [name for name in matches.ordered[query.offset : end] if name not in set(documents)]
@@ -89,12 +81,17 @@ def load(
         return Loaded(tuple(head), matches, tuple(_tail(session, scope, live, page, deep)), tuple(page), short)
 
 
-def why_short(error: Exception) -> str:
-    """Return, in words for every reader, why a deeper look for a page failed."""
-    if isinstance(error, TimeoutError | Busy):
-        return "no time was left to look deeper for this page"
-    log.error("looking deeper for a page failed", exc_info=error)
-    return f"{type(error).__name__} on a deeper look; the daemon's log says more"
+def _deeper(look: Callable[[], tuple[RankedPassage, ...]]) -> Deep:
+    """Return a deeper ranking, or why there is none in words for every reader."""
+    try:
+        return look(), None
+    except TimeoutError:
+        return (), "no time was left to look deeper for this page"
+    except Busy as error:
+        return (), f"busy: {error}"
+    except Exception as error:
+        log.exception("looking deeper for a page failed")
+        return (), f"{type(error).__name__} on a deeper look; the daemon's log says more"
 
 
 def _documents(ranking: Iterable[RankedPassage]) -> list[str]:

@@ -17,7 +17,7 @@ HOUSE_RERANKER = "rerank-base"
 """The packaged cross-encoder; anything else in a stage's `model` is a Hugging Face name or a folder."""
 
 
-RESERVED = frozenset({"bm25", "dense", "rrf", "relevance", "retrieve", "fuse", "load", "rerank", "present"})
+RESERVED = frozenset({"bm25", "dense", "rrf", "relevance", "wait", "retrieve", "fuse", "load", "rerank", "present"})
 """What systems and steps are called in answers; no stage may be."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -45,6 +46,17 @@ def top(daemon: Daemon, text: str, **asked: object) -> list[str]:
     answer = httpx.post(f"{daemon.url}/api/search", json=body, timeout=30, trust_env=False)
     assert answer.status_code == 200, answer.text
     return [hit["uri"].rsplit("/", 1)[-1] for hit in answer.json()["hits"]]
+
+
+def test_head_sends_no_body(daemon: Daemon) -> None:
+    host, port = daemon.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as raw:
+        raw.sendall(f"HEAD /healthz HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: raw.recv(4096), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert b"content-length: 15" in head.lower()
+    assert body == b""
 
 
 def test_add_hands_over_to_the_daemon_waits_and_adds_nothing_twice(daemon: Daemon, docs: Path) -> None:

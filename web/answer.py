@@ -182,11 +182,15 @@ def step_of(report: StageReport, *, counts: bool) -> Step:
 def steps_of(response: SearchResponse) -> tuple[Step, ...]:
     """Return what ran in order: the systems side by side from the start, then fusion and loading, then each stage."""
     unit = 1000 / max(response.took_ms, 0.001)
-    at = 0.0
+    at = waited = response.timings_ms.get("wait", 0.0)
     steps: list[Step] = []
     for report in response.systems:
-        steps.append(replace(step_of(report, counts=False), width=min(1000.0, report.ms * unit)))
-        at = max(at, report.ms)
+        steps.append(
+            replace(
+                step_of(report, counts=False), start=min(1000.0, waited * unit), width=min(1000.0, report.ms * unit)
+            )
+        )
+        at = max(at, waited + report.ms)
     at += response.timings_ms.get("fuse", 0.0) + response.timings_ms.get("load", 0.0)
     for report in response.stages:
         start = min(1000.0, at * unit)

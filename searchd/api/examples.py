@@ -57,7 +57,7 @@ SEARCH_ANSWER: dict[str, Any] = {
     ],
     "degraded": [],
     "cursor": None,
-    "timings_ms": {"retrieve": 8.3, "fuse": 0.1, "load": 2.2, "rerank": 181.0, "present": 0.6},
+    "timings_ms": {"wait": 0.1, "retrieve": 8.3, "fuse": 0.1, "load": 2.2, "rerank": 181.0, "present": 0.6},
     "took_ms": 193.1,
     "query_id": "9f4c2b7a1d3e5f60",
     "profile": "default",

@@ -148,7 +148,8 @@ async def _answer(request: Request[Any, Any, Any], services: Services, asked: Se
 
 
 def _next_cursor(asked: SearchRequest, query: Query, response: SearchResponse) -> str | None:
-    end = query.offset + query.limit
+    cut_short = any(report.status == "partial" for report in response.systems)
+    end = query.offset + (len(response.hits) if cut_short else query.limit)
     if end >= response.total or end > MAX_REACH - query.limit:
         return None
     return cursor_of(end, _list_of(asked))

@@ -12,6 +12,7 @@ from searchd.app import create_app
 from searchd.services import Services
 from tests.searchd.api.conftest import HOST, Client, TestClient, problem
 from tests.searchd.library import MANUALS, FaultyEngine, services_over
+from tests.searchd.test_pipeline import FailingDeep
 from tests.searchd.test_retrieve import OwnLexical, OwnVectors
 
 PLAIN = {"profile": "plain"}
@@ -219,6 +220,21 @@ def test_a_degraded_answer_says_so_in_a_header_and_strict_makes_it_503(services:
         assert problem(strict)["code"] == "degraded"
         assert strict.status_code == 503
         assert int(strict.headers["retry-after"]) >= 1
+
+
+def test_a_cursor_goes_on_where_a_page_was_cut_short(services: Services) -> None:
+    lexical = FailingDeep(services.engine.live("default").lexical, TimeoutError())
+    faulty = services_over(FaultyEngine(services.engine, lexical=lexical), services.settings)
+    body = {"q": "valve pump", "mode": "lexical", "limit": 50, **PLAIN}
+    with TestClient(create_app(faulty), base_url=HOST) as client:
+        lexical.deepest = 20
+        cut = client.post("/api/search", json=body).json()
+        lexical.deepest = 100_000
+        rest = client.post("/api/search", json=body | {"cursor": cut["cursor"]}).json()
+    first, second = ([hit["document_id"] for hit in page["hits"]] for page in (cut, rest))
+    assert 0 < len(first) < 50
+    assert cut["degraded"] == ["bm25"]
+    assert len({*first, *second}) == len(first) + len(second) == cut["total"]["value"] == MANUALS
 
 
 def test_with_both_systems_down_it_is_503_with_a_time_to_come_again(services: Services) -> None:
