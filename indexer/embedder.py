@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from indexer.device import Device, Priority
+from indexer.device import Device, Priority, importing
 from indexer.errors import ConfigError
 from indexer.packing import pack_linears
 from indexer.settings import HOUSE_EMBEDDER, Settings
@@ -181,7 +181,8 @@ def refuse_own_code(folder: Path) -> None:
 
 
 def _load(folder: Path, trusted: bool, device: Device) -> SentenceTransformer:
-    from sentence_transformers import SentenceTransformer
+    with importing():
+        from sentence_transformers import SentenceTransformer
 
     no_progress_bars()
     device.prepare()

@@ -12,13 +12,15 @@ import pytest
 from tests.daemon import Daemon, command
 
 KILLS = 20
+NO_STAGES = '{"default": {"stages": []}}'
+"""No reranker is asked for, and none is loaded 21 times."""
 SEED = 20260
 
 
 @pytest.mark.timeout(900)
 def test_twenty_kills_during_ingestion_lose_no_acknowledged_document(tmp_path: Path) -> None:
     chance = random.Random(SEED)
-    daemon = Daemon(tmp_path / "data")
+    daemon = Daemon(tmp_path / "data", SEARCHD_PROFILES=NO_STAGES)
     acknowledged: set[str] = set()
     number = 0
     for _ in range(KILLS):

@@ -14,6 +14,8 @@ LAYERS = {"indexer": {"indexer"}, "searchd": {"indexer", "searchd"}, "web": {"in
 ROOFS = {"searchd.app", "searchd.__main__", "indexer.__main__"}
 LAZY = {"torch", "transformers", "sentence_transformers", "safetensors", "huggingface_hub"}
 """First import takes seconds: allowed inside functions."""
+LAZY_MODULES = {"indexer.vectors.server"}
+"""Likewise: qdrant-client takes 0.6 s of every start, and the default backend does without."""
 
 
 def modules() -> dict[str, Path]:
@@ -105,7 +107,7 @@ def test_imports_stand_at_the_top_unless_they_take_seconds(name: str) -> None:
         for inner in ast.walk(node)
         for target in imported(inner)
     }
-    assert {target for target in inside if target.split(".")[0] not in LAZY} == set()
+    assert {target for target in inside - LAZY_MODULES if target.split(".")[0] not in LAZY} == set()
 
 
 def test_every_module_says_what_it_does() -> None:

@@ -1,4 +1,7 @@
-"""The table of vector backends: how a generation's vectors are opened and dropped, by the setting `vector_backend`."""
+"""The table of vector backends: how a generation's vectors are opened and dropped, by the setting `vector_backend`.
+
+The server backend is imported when a setting asks for it: qdrant-client takes 0.6 s, every start of every command.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from pathlib import Path
 from indexer.settings import Settings
 from indexer.vectors import VectorIndex
 from indexer.vectors.edge import EdgeIndex
-from indexer.vectors.server import ServerIndex, open_client, server_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ def _drop_edge(settings: Settings, data_path: Path, generation_id: str) -> None:
 
 
 def _open_server(settings: Settings, data_path: Path, generation_id: str, dimension: int) -> VectorIndex:
+    from indexer.vectors.server import ServerIndex, open_client
+
     client = open_client(settings.qdrant_url, settings.qdrant_api_key)
     try:
         return ServerIndex(client, server_name(generation_id), dimension)
@@ -49,6 +53,8 @@ def _open_server(settings: Settings, data_path: Path, generation_id: str, dimens
 
 
 def _drop_server(settings: Settings, data_path: Path, generation_id: str) -> None:
+    from indexer.vectors.server import open_client, server_errors
+
     client = open_client(settings.qdrant_url, settings.qdrant_api_key)
     try:
         name = server_name(generation_id)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.device import Device, Priority
+from indexer.device import Device, Priority, importing
 from indexer.embedder import plain_tokenizer
 from indexer.errors import ConfigError
 from indexer.packing import pack_linears
@@ -87,7 +87,8 @@ def load_cross_encoder(name: str, settings: Settings, device: Device) -> CrossEn
 
 
 def _load_house(name: str, device: Device) -> CrossEncoderReranker:
-    from transformers import AutoTokenizer
+    with importing():
+        from transformers import AutoTokenizer
 
     device.prepare()
     tokenizer = AutoTokenizer.from_pretrained(house_folder(), local_files_only=True)
@@ -96,7 +97,8 @@ def _load_house(name: str, device: Device) -> CrossEncoderReranker:
 
 
 def _load_folder(folder: Path, trusted: bool, device: Device) -> CrossEncoderReranker:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    with importing():
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     device.prepare()
     no_progress_bars()

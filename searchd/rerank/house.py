@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from indexer.device import importing
 from indexer.errors import ConfigError, InputError
 from indexer.weights import house_folder, sha256_of
 
@@ -47,7 +48,8 @@ def state_dict(name: str) -> dict[str, torch.Tensor]:
 
 def load(name: str, dtype: torch.dtype) -> BertForSequenceClassification:
     """Build a packaged model, ready to score."""
-    from transformers import BertConfig, BertForSequenceClassification
+    with importing():
+        from transformers import BertConfig, BertForSequenceClassification
 
     config = BertConfig.from_pretrained(house_folder(), num_labels=1)
     model = BertForSequenceClassification(config)

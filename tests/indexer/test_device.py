@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from concurrent.futures import CancelledError
 import pytest
 import torch
 
-from indexer.device import Device, Priority
+from indexer.device import Device, Priority, importing
 from indexer.errors import ConfigError, TransientError
 from searchd.settings import Settings
 
@@ -164,3 +165,19 @@ def test_half_of_the_threads_are_left_to_others_and_come_back() -> None:
         assert device.run(seen, priority=Priority.QUERY) == [4, 2, 4]
     finally:
         device.close()
+
+
+def test_the_collector_rests_while_libraries_are_imported_and_never_looks_at_them() -> None:
+    before = gc.get_freeze_count()
+    with importing():
+        assert not gc.isenabled()
+        made = [[number] for number in range(1000)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= before + len(made)
+    gc.disable()
+    try:
+        with importing():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
