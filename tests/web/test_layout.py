@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Browser, Page
 
+from indexer.types import Block
 from tests.web import samples
 from tests.web.conftest import Watch
 from tests.web.test_escaping import PAYLOADS
@@ -18,6 +20,7 @@ from web.render import markup
 
 Visit = Callable[..., tuple[Page, Watch]]
 Serve = Callable[[Mapping[str, str]], str]
+FROM = '<!doctype html><title>From</title><a href="/#passage">to the passage</a>'
 WORDY = "A_rather_long_identifier_without_any_place_to_break_it.and_another.one.after_it " * 2
 
 
@@ -127,6 +130,28 @@ def test_a_passage_is_scrolled_into_view(visit: Visit, serve_pages: Serve) -> No
     while not page.evaluate(inside):
         assert time.monotonic() < deadline
         page.wait_for_timeout(50)
+
+
+def test_the_passage_stays_in_view_when_the_paragraphs_before_it_turn_out_longer_or_shorter(
+    visit: Visit, serve_pages: Serve
+) -> None:
+    texts = [f"Paragraph {number}. " + "Some words. " * (number * 7 % 40) for number in range(400)]
+    starts = list(itertools.accumulate((len(text) + 2 for text in texts), initial=0))
+    blocks = tuple(Block("paragraph", start, start + len(text)) for start, text in zip(starts, texts, strict=False))
+    long = replace(samples.document("\n\n".join(texts)), blocks=blocks)
+    page_of = next(page for page in samples.pages("harmless") if isinstance(page, DocumentPage))
+    reading = reading_of(long, (starts[300], starts[301] - 2))
+    address = serve_pages({"/": markup(replace(page_of, title="Long", reading=reading)), "/from": FROM})
+    page, _ = visit(address + "/from", reduced_motion="no-preference")
+    page.click("a")
+    page.wait_for_url("**/#passage")
+    page.wait_for_timeout(1500)
+    top, bottom, height = page.evaluate(
+        "(() => { const box = document.getElementById('passage').getBoundingClientRect();"
+        " return [box.top, box.bottom, innerHeight] })()"
+    )
+    assert page.evaluate("scrollY") > 1000
+    assert 0 <= top < bottom <= height
 
 
 def test_headings_and_labels_are_in_order(visit: Visit, serve_pages: Serve) -> None:
