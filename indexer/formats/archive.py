@@ -6,6 +6,7 @@ The sizes an archive states are the attacker's words; only what really comes out
 from __future__ import annotations
 
 import io
+import lzma
 import zipfile
 import zlib
 from typing import Final
@@ -17,6 +18,10 @@ MAX_MEMBERS: Final = 2_000
 MAX_RATIO: Final = 100
 RATIO_FROM_BYTES: Final = 1_000_000
 """Small members may compress better than MAX_RATIO; only larger ones are suspect."""
+DAMAGE: Final = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, ValueError
+)  # fmt: skip
+"""What zipfile and its four decompressors raise on damaged archives; bz2 raises OSError."""
 _STEP_BYTES: Final = 1 << 16
 _NESTED: Final = (
     b"PK\x03\x04",
@@ -51,7 +56,7 @@ def check_office(content: bytes, required: str) -> None:
             total = 0
             for member in members:
                 total += _inflate(archive, member, MAX_UNPACKED_BYTES - total)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError, KeyError) as error:
+    except DAMAGE as error:
         raise failure("malformed", f"damaged archive: {error}") from error
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import random
 import zipfile
 
 import pypdf
 import pytest
 
 from indexer.errors import InputError, LimitError, ParseFailure
+from indexer.formats.archive import check_office
 from indexer.formats.encoding import decode
 from indexer.formats.metadata import flatten_metadata
 from indexer.formats.table import format_of, parse
@@ -135,6 +137,26 @@ def test_an_archive_inside_an_office_file_is_refused() -> None:
     with zipfile.ZipFile(body, "a") as archive:
         archive.writestr("word/media/more.zip", b"PK\x03\x04")
     assert code_of("a.docx", body.getvalue()) == "nested_archive"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_damaged_anywhere_is_sound_or_a_named_failure(method: int) -> None:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", method) as archive:
+        archive.writestr("word/document.xml", b"<x>" + bytes(range(256)) * 20 + b"</x>")
+    sound = body.getvalue()
+    chance = random.Random(method)
+    codes = set()
+    for _ in range(400):
+        damaged = bytearray(sound)
+        for _ in range(chance.randint(1, 6)):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        try:
+            check_office(bytes(damaged), "word/document.xml")
+        except ParseFailure as failed:
+            codes.add(failed.code)
+    assert "malformed" in codes
+    assert codes <= {"malformed", "encrypted", "unpacks_too_large"}
 
 
 def test_metadata_is_flattened_and_nulls_go() -> None:
