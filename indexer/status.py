@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
 
 from indexer.scope import Scope
 from indexer.store import collections, documents, generations, jobs, sources, tasks
+from indexer.store.collections import Collection
 from indexer.store.database import Database
 from indexer.store.tasks import Task
 from indexer.types import DEFAULT_COLLECTION
@@ -51,18 +54,24 @@ class Status:
     tasks: tuple[Task, ...]
 
 
-def status_of(database: Database, readers: Iterable[str] | None = None) -> Status:
-    """Read the status of all collections; for `readers` (principals), of what they may know of.
+def visible(session: Session, readers: Iterable[str] | None) -> Iterator[tuple[Collection, Scope | None]]:
+    """Yield by name the collections that `readers` (principals; None: whoever may see all) may know of.
 
-    They see a collection only if it holds a document for them, and count only such documents.
+    That is `default`, and those that hold a document for them; with the scope in which they may count, None for all.
     """
+    principals = None if readers is None else frozenset(readers)
+    for collection in collections.list_all(session):
+        scope = None if principals is None else Scope.of(collection.name, principals)
+        if scope is None or collection.name == DEFAULT_COLLECTION or documents.any_readable(session, scope):
+            yield collection, scope
+
+
+def status_of(database: Database, readers: Iterable[str] | None = None) -> Status:
+    """Read the status of all collections; for `readers` (principals), of what they may know of."""
     with database.read() as session:
         found = []
-        for collection in collections.list_all(session):
-            scope = None if readers is None else Scope.of(collection.name, readers)
+        for collection, scope in visible(session, readers):
             counts = documents.counts(session, collection.name, scope)
-            if scope is not None and not counts.documents and collection.name != DEFAULT_COLLECTION:
-                continue
             live = generations.live(session, collection.name)
             found.append(
                 CollectionStatus(

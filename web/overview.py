@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from indexer import status
 from indexer.formats import FAILURE_CODES
 from indexer.scope import Scope
-from indexer.store import collections, documents
+from indexer.store import documents
 from indexer.types import DEFAULT_COLLECTION
 from searchd.settings import Settings
 from web.choices import Choice
@@ -26,17 +26,10 @@ EXAMPLE_CHARS = 120
 
 
 def collection_views(session: Session, readers: frozenset[str] | None, *, counted: bool) -> tuple[CollectionView, ...]:
-    """Return the collections in order of name: for `readers` (None: all) those with documents that they may read.
-
-    Counting costs a scan each, which a page of hits can do without unless it has to leave collections out.
-    """
+    """Return the collections that `readers` may know of; counting costs a scan each, and a page of hits does without."""
     views = []
-    for collection in collections.list_all(session):
-        scope = None if readers is None else Scope.of(collection.name, readers)
-        wanted = counted or scope is not None
-        counts = documents.counts(session, collection.name, scope) if wanted else documents.Counts(0, 0)
-        if scope is not None and not counts.documents and collection.name != DEFAULT_COLLECTION:
-            continue
+    for collection, scope in status.visible(session, readers):
+        counts = documents.counts(session, collection.name, scope) if counted else documents.Counts(0, 0)
         views.append(CollectionView(collection.name, counts.documents, counts.passages))
     return tuple(views)
 

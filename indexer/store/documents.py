@@ -19,7 +19,7 @@ from indexer.store.admission import admitted
 from indexer.store.database import batches
 from indexer.store.removal import delete
 from indexer.store.saving import Saved, save_parsed
-from indexer.store.tables import DocumentRow, GenerationRow, PassageRow
+from indexer.store.tables import DocumentAccessRow, DocumentRow, GenerationRow, PassageRow
 from indexer.store.values import blocks_from_json, metadata_from_json
 from indexer.types import Document, Metadata
 
@@ -28,6 +28,7 @@ __all__ = [
     "DocumentPage",
     "DocumentSummary",
     "Saved",
+    "any_readable",
     "counts",
     "delete",
     "forget_passages",
@@ -127,6 +128,14 @@ def counts(session: Session, collection: str, scope: Scope | None = None) -> Cou
         same = (DocumentRow.collection == collection) & (DocumentRow.document_id == PassageRow.document_id)
         passages = passages.join(DocumentRow, same).where(admitted(scope))
     return Counts(session.scalar(documents) or 0, session.scalar(passages) or 0)
+
+
+def any_readable(session: Session, scope: Scope) -> bool:
+    """Say whether the collection holds a document that the asker may read."""
+    query = select(DocumentAccessRow.document_id).where(
+        DocumentAccessRow.collection == scope.collection, DocumentAccessRow.principal.in_(sorted(scope.principals))
+    )
+    return session.scalar(query.limit(1)) is not None
 
 
 def matching(session: Session, collection: str, tree: Filter) -> list[str]:

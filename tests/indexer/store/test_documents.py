@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from indexer import status
 from indexer.errors import InputError
 from indexer.filters import Compare
 from indexer.scope import Scope
-from indexer.store import documents, jobs
+from indexer.store import collections, documents, jobs
 from indexer.store.database import Database
 from indexer.types import Block, Document, ParsedText, document_id
 from tests.indexer.store.steps import (
@@ -299,3 +300,18 @@ def test_two_thousand_documents_of_one_source_are_saved_together(database: Datab
     assert (len(saved.changed), len(saved.removed)) == (0, 1000)
     with database.read() as session:
         assert jobs.counts(session)["queued"] == 1002  # two parse jobs that nobody claimed
+
+
+def test_a_reader_knows_of_default_and_of_collections_that_hold_something_for_it(database: Database) -> None:
+    with database.session() as session:
+        for name in ("default", "empty"):
+            collections.ensure(session, name, "en", 1.0)
+    add(database, "f:/pay", parsed("salaries", access=("hr",)))
+
+    def known(*readers: str) -> list[str]:
+        with database.read() as session:
+            return [collection.name for collection, _ in status.visible(session, readers or None)]
+
+    assert known("public") == ["default"]
+    assert known("public", "hr") == ["default", DOCS]
+    assert known() == ["default", DOCS, "empty"]
