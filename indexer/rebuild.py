@@ -67,7 +67,7 @@ def finish_ready(engine: Engine) -> None:
         wrong = compare_generation(engine, engine.opened(generation))
         with engine.database.read() as session:
             failed = wrong.keys() & jobs.failed_documents(session, generation.generation_id)
-            lost, kept = _lost(session, generation, failed)
+            lost, kept = _lost(session, generation, failed) if failed else (failed, 0)
         if wrong.keys() - failed:
             _do_again(engine, generation, sorted(wrong.keys() - failed))
         elif len(lost) > max(1, kept * LOSABLE):

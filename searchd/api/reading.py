@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import anyio.to_thread
@@ -20,6 +19,7 @@ AnyRequest = Request[Any, Any, Any]
 
 SMALL_BODY_BYTES = 64_000
 MAX_PARAMETERS = 100
+DECODED_AT_ONCE = 2
 
 _REFUSAL = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$?\.?(?P<path>.*?)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
@@ -56,13 +56,16 @@ async def read_json(request: AnyRequest, kind: type[T], limit_bytes: int = SMALL
     if len(body) <= SMALL_BODY_BYTES:
         return decode_json(body, kind)
     # 25 MB of small strings take seconds: meanwhile others are answered
-    return await anyio.to_thread.run_sync(decode_json, body, kind, limiter=_large_bodies())
+    return await anyio.to_thread.run_sync(decode_json, body, kind, limiter=_large_bodies(request))
 
 
-@cache
-def _large_bodies() -> CapacityLimiter:
-    """Return the limit of large bodies that are decoded at once: each takes several times its size in memory."""
-    return CapacityLimiter(2)
+def _large_bodies(request: AnyRequest) -> CapacityLimiter:
+    """Return the application's limit of large bodies decoded at once: each takes several times its size in memory."""
+    state = request.app.state
+    if "large_bodies" not in state:
+        state["large_bodies"] = CapacityLimiter(DECODED_AT_ONCE)
+    limiter: CapacityLimiter = state["large_bodies"]
+    return limiter
 
 
 def decode_json(body: bytes, kind: type[T]) -> T:

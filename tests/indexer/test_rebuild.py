@@ -18,6 +18,7 @@ from indexer.lexical.query import parse_query
 from indexer.scope import Scope
 from indexer.status import task_of
 from indexer.store import collections, generations
+from indexer.store.tasks import Task
 from indexer.types import Document, SourceFile
 from indexer.worker import Worker
 from searchd.settings import Settings
@@ -79,26 +80,33 @@ def test_documents_added_while_a_rebuild_runs_are_in_both_generations(engine: En
         worker.stop()
 
 
+def rebuilt_without(engine: Engine, worker: Worker, monkeypatch: pytest.MonkeyPatch, prefix: str) -> Task:
+    """Rebuild while no document whose uri begins so can be indexed; return the task."""
+
+    def refusing(to: Engine, indexes: LiveIndexes, documents: Sequence[Document]) -> None:
+        if any(document.uri.startswith(prefix) for document in documents):
+            raise RuntimeError("it cannot be written")
+        apply_documents(to, indexes, documents)
+
+    monkeypatch.setattr("indexer.worker.apply_documents", refusing)
+    monkeypatch.setattr("indexer.worker.MAX_ATTEMPTS", 1)
+    task_id = rebuild.start_rebuild(engine, "default", engine.settings, engine.clock())
+    worker.run_until_idle()
+    task = task_of(engine.database, task_id)
+    assert task is not None
+    return task
+
+
 def test_a_document_that_cannot_be_indexed_does_not_keep_the_others_from_going_live(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refusing(to: Engine, indexes: LiveIndexes, documents: Sequence[Document]) -> None:
-        if any(document.uri == "file:///3.txt" for document in documents):
-            raise ValueError("it cannot be written")
-        apply_documents(to, indexes, documents)
-
     worker = Worker(engine)
     try:
         fill(engine, worker, 10)
         old = engine.live("default").generation_id
-        monkeypatch.setattr("indexer.worker.apply_documents", refusing)
-        monkeypatch.setattr("indexer.worker.MAX_ATTEMPTS", 1)
-        task_id = rebuild.start_rebuild(engine, "default", engine.settings, engine.clock())
-        worker.run_until_idle()
+        task = rebuilt_without(engine, worker, monkeypatch, "file:///3.txt")
         assert engine.live("default").generation_id != old
         assert len(list(engine.live("default").lexical.scan())) == 9
-        task = task_of(engine.database, task_id)
-        assert task is not None
         assert (task.state, task.succeeded, task.failed) == ("failed", 9, 1)
         (finding,) = examine(engine)
         assert len(finding.document_ids) == 1
@@ -113,21 +121,13 @@ def test_a_document_that_cannot_be_indexed_does_not_keep_the_others_from_going_l
 def test_a_rebuild_in_which_many_fail_is_given_up_and_the_old_indexes_stay(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refusing(to: Engine, indexes: LiveIndexes, documents: Sequence[Document]) -> None:
-        raise RuntimeError("the GPU has no memory left")
-
     worker = Worker(engine)
     try:
         fill(engine, worker, 10)
         before, old = rankings(engine), engine.live("default").generation_id
-        monkeypatch.setattr("indexer.worker.apply_documents", refusing)
-        monkeypatch.setattr("indexer.worker.MAX_ATTEMPTS", 1)
-        task_id = rebuild.start_rebuild(engine, "default", engine.settings, engine.clock())
-        worker.run_until_idle()
+        task = rebuilt_without(engine, worker, monkeypatch, "file:///")
         assert engine.live("default").generation_id == old
         assert rankings(engine) == before
-        task = task_of(engine.database, task_id)
-        assert task is not None
         assert (task.state, task.failed) == ("failed", 10)
         monkeypatch.undo()
         rebuild.start_rebuild(engine, "default", engine.settings, engine.clock())
