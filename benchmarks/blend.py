@@ -29,8 +29,9 @@ from benchmarks.quality import NO_LIMIT_MS, index, unlimited
 from indexer.scope import Scope
 from searchd.api.search import SearchRequest, query_from_request
 from searchd.present import by_document
-from searchd.rerank.cascade import Cascade
+from searchd.rerank.cascade import Cascade, request_of
 from searchd.rerank.text import passage_text
+from searchd.rerank.types import PassageText, ScoreRequest, never
 from searchd.services import Services, build_services
 from searchd.settings import Settings, Stage
 from searchd.types import Candidate, RerankRequest, StageReport
@@ -58,10 +59,11 @@ class Recorded:
     def __init__(self, logits: Mapping[str, float]) -> None:
         self.logits = logits
 
-    def score(
-        self, query: str, passages: Sequence[str], *, max_length: int, deadline: float | None = None
-    ) -> NDArray[np.float32]:
-        return np.array([self.logits[passage] for passage in passages], dtype=np.float32)
+    def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
+        return len(passages)
+
+    def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
+        return np.array([self.logits[passage.text] for passage in passages], dtype=np.float32)
 
 
 def scored(services: Services, text: str, stages: Sequence[Stage]) -> tuple[Sequence[Candidate], Scores]:
@@ -76,7 +78,8 @@ def scored(services: Services, text: str, stages: Sequence[Stage]) -> tuple[Sequ
     texts = [passage_text(candidate) for candidate in watching.seen[: stages[0].depth]]
     scores = {}
     for stage in stages:
-        logits = cascade._load(stage).score(text, texts, max_length=stage.max_length)
+        asked = request_of(text, stage, RerankRequest(), 0, never)
+        logits = cascade._load(stage).score(asked, [PassageText(one) for one in texts])
         scores[stage.name] = dict(zip(texts, map(float, logits), strict=True))
     return watching.seen, scores
 

@@ -12,6 +12,7 @@ from indexer.owner import needs_owner
 from indexer.worker import Worker
 from searchd.pipeline import SearchPipeline
 from searchd.rerank.cascade import Cascade
+from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.table import RerankerCache
 from searchd.settings import Settings
 
@@ -32,7 +33,7 @@ class Services:
         self.engine.embedder.encode_query("warm up")
         profiles = {"default": self.settings.profile("default"), **self.settings.profiles}
         stages = [stage for profile in profiles.values() if profile for stage in profile.stages if stage.enabled]
-        self.rerankers.check({(stage.model, stage.max_length): stage for stage in stages}.values())
+        self.rerankers.check(dict.fromkeys(stages))
 
     def close(self) -> None:
         """Stop the worker after its batch, then close the engine."""
@@ -49,7 +50,7 @@ def build_services(settings: Settings, *, worker: bool = True, check: bool = Tru
     """
     engine = Engine.open(settings, check=check)
     try:
-        rerankers = RerankerCache(settings, engine.device)
+        rerankers = RerankerCache(settings, Scheduler(engine.device))
         pipeline = SearchPipeline(engine, Cascade(rerankers.of), settings)
         running = Worker(engine) if worker else None
         if running is not None:

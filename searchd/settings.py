@@ -16,6 +16,22 @@ from indexer import settings as indexer_settings
 HOUSE_RERANKER = "rerank-base"
 """The packaged cross-encoder; anything else in a stage's `model` is a Hugging Face name or a folder."""
 
+LOCAL_KINDS = ("cross_encoder", "causal", "seq2seq", "late_interaction", "onnx")
+"""Kinds whose model runs in this process."""
+OPTIONS = {
+    "adapter": ("cross_encoder", "causal"),
+    "instruction": ("causal", "listwise", "remote"),
+    "prompt": ("causal",),
+    "precision": ("cross_encoder", "causal", "seq2seq", "late_interaction"),
+    "max_length": LOCAL_KINDS,
+    "long": LOCAL_KINDS,
+    "provider": ("remote",),
+    "url": ("remote", "listwise"),
+    "key_variable": ("remote", "listwise"),
+    "window": ("listwise",),
+    "step": ("listwise",),
+}
+"""Which kinds an option of a stage is for: given to another it would do nothing, so it is refused."""
 
 RESERVED = frozenset({"bm25", "dense", "rrf", "relevance", "wait", "retrieve", "fuse", "load", "rerank", "present"})
 """What systems and steps are called in answers; no stage may be."""
@@ -32,15 +48,71 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             extra={"accepts": "1 to 32 of a-z, 0-9, _ and -, a letter first"},
         ),
     ]
-    model: Annotated[str, Meta(min_length=1, description="Packaged model, Hugging Face name or folder")] = (
-        HOUSE_RERANKER
-    )
+    kind: Annotated[
+        str,
+        Meta(
+            pattern="^(cross_encoder|causal|seq2seq|late_interaction|onnx|listwise|remote)$",
+            description="What sort of reranker it is",
+        ),
+    ] = "cross_encoder"
+    model: Annotated[
+        str,
+        Meta(min_length=1, description="Packaged model, Hugging Face name (`name@revision`), folder or remote name"),
+    ] = HOUSE_RERANKER
+    adapter: Annotated[str, Meta(description="LoRA adapter over the model: Hugging Face name or folder")] = ""
+    instruction: Annotated[
+        str, Meta(max_length=2000, description="What the model is told to look for, where it takes an instruction")
+    ] = ""
+    prompt: Annotated[
+        str, Meta(max_length=40, description="How a causal model is asked; the README's table names it")
+    ] = ""
+    precision: Annotated[
+        str,
+        Meta(
+            pattern="^(auto|float32|bfloat16|float16|int8)$",
+            description="Precision; auto: the fastest that ranks like float32",
+        ),
+    ] = "auto"
+    provider: Annotated[str, Meta(max_length=40, description="Whose API a remote stage speaks")] = ""
+    url: Annotated[
+        str, Meta(max_length=2000, description="Address of a remote or listwise API; empty: the provider's")
+    ] = ""
+    key_variable: Annotated[
+        str,
+        Meta(
+            pattern="^([A-Za-z_][A-Za-z0-9_]*)?$",
+            description="Environment variable with the API's key; empty: the provider's usual one",
+            extra={"accepts": "name of a variable"},
+        ),
+    ] = ""
+    window: Annotated[int, Meta(ge=2, le=100, description="Passages a listwise model orders at once")] = 20
+    step: Annotated[int, Meta(ge=1, le=99, description="By how many its window moves")] = 10
     depth: Annotated[int, Meta(ge=1, le=1000, description="Passages it scores at most")] = 50
     keep: Annotated[int, Meta(ge=1, le=1000, description="Passages that go on to the next stage")] = 20
-    max_length: Annotated[int, Meta(ge=16, le=8192, description="Tokens of query and passage together")] = 256
+    max_length: Annotated[int, Meta(ge=16, le=32768, description="Tokens of query and passage together")] = 256
+    long: Annotated[
+        str,
+        Meta(
+            pattern="^(parts|beginning)$",
+            description="A passage that is longer scores as its best overlapping part, or by its beginning",
+        ),
+    ] = "parts"
     budget_ms: Annotated[int, Meta(ge=1, le=60000, description="Time it may take")] = 400
     blend: Annotated[float, Meta(ge=0, le=1, description="w in w*z(stage) + (1-w)*z(rrf); 1 is the stage alone")] = 0.3
     enabled: Annotated[bool, Meta(description="Off: the stage is left out unless a request names it")] = True
+
+    def __post_init__(self) -> None:
+        for option, kinds in OPTIONS.items():
+            default = next(field.default for field in msgspec.structs.fields(type(self)) if field.name == option)
+            if self.kind not in kinds and getattr(self, option) != default:
+                raise ValueError(f"{option} is for stages of kind {', '.join(kinds)}; {self.name!r} is {self.kind}")
+        if self.step >= self.window:
+            raise ValueError("step must be smaller than window, or passages between windows are never compared")
+
+    @property
+    def takes_instruction(self) -> bool:
+        """Whether a request may give this stage an instruction."""
+        return self.kind in OPTIONS["instruction"]
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,7 +126,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Meta(description="Weight of each system in the fusion, 0 to 100"),
     ] = msgspec.field(default_factory=dict)
     stages: Annotated[tuple[Stage, ...], Meta(max_length=4, description="The cascade, in order")] = (
-        Stage(name="small", depth=30, keep=10, max_length=64, budget_ms=600, blend=0.4),
+        Stage(name="small", depth=30, keep=10, max_length=64, long="beginning", budget_ms=600, blend=0.4),
         Stage(name="large", depth=10, keep=10, max_length=256, budget_ms=1200, blend=0.2),
     )
     """nDCG@10 on Cranfield and Perl FAQ: RRF .436/.598, these .440/.610, depth 50 and keep 20 at the same weights

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from indexer.filters import Filter
 from indexer.lexical import LexicalQuery
 from indexer.types import Metadata, RankedPassage
@@ -35,6 +38,7 @@ class RerankRequest:
     depth: int | None = None
     stages: tuple[str, ...] | None = None
     budget_ms: int | None = None
+    instruction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class Candidate:
     start: int = 0
     end: int = 0
     metadata: Metadata = field(default_factory=dict)
+    tokens: Mapping[str, NDArray[np.int32]] = field(default_factory=dict, compare=False, repr=False)
+    """Its stored token ids, by the fingerprint of the tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ def _list_of(request: SearchRequest) -> str:
     rerank = request.rerank
     return fingerprint(
         request.q, request.collection, request.filter, request.sort, request.mode, request.profile,
-        request.weights, rerank.enabled, rerank.depth, rerank.stages,
+        request.weights, rerank.enabled, rerank.depth, rerank.stages, rerank.instruction,
     )  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def _highlighting(request: SearchRequest) -> Highlighting:
 
 def _rerank(options: RerankOptions, profile: Profile) -> RerankRequest:
     names = [stage.name for stage in profile.stages]
-    if options.instruction is not None:
+    if options.instruction is not None and not any(stage.takes_instruction for stage in profile.stages):
         raise InputError("rerank.instruction: no stage of this profile takes an instruction", code="no_instruction")
     asked = options.stages or ()
     if len(set(asked)) < len(asked):
@@ -132,7 +132,7 @@ def _rerank(options: RerankOptions, profile: Profile) -> RerankRequest:
                 f"rerank.stages: {name[:80]!r} is not a stage of this profile; there are: {', '.join(names) or 'none'}",
                 code="unknown_stage",
             )
-    return RerankRequest(options.enabled, options.depth, options.stages, options.budget_ms)
+    return RerankRequest(options.enabled, options.depth, options.stages, options.budget_ms, options.instruction)
 
 
 async def _answer(request: Request[Any, Any, Any], services: Services, asked: SearchRequest) -> Response[SearchAnswer]:

@@ -1,4 +1,4 @@
-"""The cascade: stages of rerankers over the fused candidates, in small batches, within their budgets.
+"""The cascade: stages of rerankers over the fused candidates, within their budgets.
 
 Takes candidates in fused order; gives them reordered, each with the scores it got by name, and a report per stage.
 A stage that is late or down leaves the order as it found it and says so.
@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from searchd.rerank.pace import Pace
+from indexer.errors import Busy
 from searchd.rerank.text import passage_text
-from searchd.rerank.types import Reranker
+from searchd.rerank.types import BadScores, PassageText, Reranker, ScoreRequest
 from searchd.settings import Stage
 from searchd.types import Candidate, RerankRequest, StageReport, StageStatus
 
 log = logging.getLogger(__name__)
-
-
-class BadScores(ValueError):
-    """What a reranker gave back is no score for each passage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,6 @@ class Cascade:
     def __init__(self, load: Callable[[Stage], Reranker], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._load = load
         self._clock = clock
-        self._paces: defaultdict[tuple[str, int], Pace] = defaultdict(Pace)
 
     def rerank(
         self,
@@ -63,12 +58,13 @@ class Cascade:
         fused = {candidate.passage_id: place for place, candidate in enumerate(candidates)}
         width: int | None = request.depth
         for number, stage in enumerate(stages):
+            wish = request_of(query, stage, request, number, cancelled)
             reason = off_reason(stage, request)
             if reason is not None:
                 reports.append(StageReport(stage.name, "skipped", 0, 0, 0.0, reason))
                 continue
             entering = ordered[: min(stage.depth, width) if width is not None else stage.depth]
-            scored = self._run(query, entering, stage, request, deadline, cancelled)
+            scored = self._run(wish, entering, stage, request, deadline)
             reports.append(scored.report)
             if not scored.logits:
                 continue
@@ -78,12 +74,11 @@ class Cascade:
 
     def _run(
         self,
-        query: str,
+        wish: ScoreRequest,
         entering: Sequence[Candidate],
         stage: Stage,
         request: RerankRequest,
         deadline: float,
-        cancelled: Callable[[], bool],
     ) -> _Scored:
         """Score what enters a stage, in order, until done or out of time."""
         started = self._clock()
@@ -92,7 +87,9 @@ class Cascade:
         limit = "the query's time" if end == deadline else f"its budget of {budget_ms} ms"
         logits: dict[str, float] = {}
         try:
-            status, reason = self._score_all(query, entering, stage, end, limit, cancelled, logits)
+            status, reason = self._score_all(replace(wish, deadline=end), entering, stage, limit, logits)
+        except Busy as error:
+            status, reason = ("partial" if logits else "skipped"), str(error)
         except Exception as error:
             log.exception("stage %s failed", stage.name)
             logits.clear()
@@ -104,57 +101,73 @@ class Cascade:
 
     def _score_all(
         self,
-        query: str,
+        wish: ScoreRequest,
         entering: Sequence[Candidate],
         stage: Stage,
-        end: float,
         limit: str,
-        cancelled: Callable[[], bool],
         logits: dict[str, float],
     ) -> tuple[StageStatus, str | None]:
-        """Score in batches into `logits` until all is scored, `end` is near or the caller is gone; say how it ended."""
+        """Score into `logits` as many of the first as fit, until all is scored or time is up; say how it ended."""
         if not entering:
             return "full", None
-        if end <= self._clock():
+        end, started = wish.deadline or 0.0, self._clock()
+        if end <= started:
             return "skipped", "no time was left for it"
         reranker = self._load(stage)
-        pace = self._paces[stage.model, stage.max_length]
+        passages = [PassageText(passage_text(candidate), candidate.tokens) for candidate in entering]
         while len(logits) < len(entering):
-            if cancelled():
+            if wish.cancelled():
                 return ("partial" if logits else "skipped"), "the caller went away"
-            asked = self._clock()
-            size = pace.size(end - asked, whole=not logits and (end - asked) * 2000 >= stage.budget_ms)
-            if size == 0:
+            done = len(logits)
+            fitting = reranker.fits(wish, passages[done:], end - self._clock())
+            if fitting <= 0:
                 return out_of_time(limit, logits, entering)
-            batch = entering[len(logits) : len(logits) + size]
+            batch = entering[done : done + fitting]
             try:
-                logits |= score_batch(reranker, query, batch, stage.max_length, end)
+                scores = reranker.score(wish, passages[done : done + fitting])
             except TimeoutError as error:
-                waited = self._clock() - asked
-                if not pace.too_late(len(batch), waited):
+                said = str(error)
+                if not said and done:
                     return out_of_time(limit, logits, entering)
-                why = str(error) or f"no answer within {waited * 1000:.0f} ms"
-                return "failed", f"{why}, after {len(logits)} of {len(entering)}" if logits else why
-            pace.in_time(len(batch), self._clock() - asked)
-        return "full", None
+                return "failed", said or f"no answer within {(self._clock() - started) * 1000:.0f} ms"
+            logits |= by_id(batch, scores)
+            if len(logits) < done + len(batch):
+                if self._clock() < end and not wish.cancelled():
+                    raise BadScores("a score is not a number")
+                break
+        if len(logits) == len(entering):
+            return "full", None
+        return ("partial", "the caller went away") if wish.cancelled() else out_of_time(limit, logits, entering)
 
 
-def score_batch(
-    reranker: Reranker, query: str, batch: Sequence[Candidate], max_length: int, end: float
-) -> dict[str, float]:
-    """Return raw logits by passage id. Raises: TimeoutError at `end`; BadScores."""
-    scores = reranker.score(query, [passage_text(one) for one in batch], max_length=max_length, deadline=end)
+def request_of(
+    query: str, stage: Stage, request: RerankRequest, number: int, cancelled: Callable[[], bool]
+) -> ScoreRequest:
+    """Return what a query asks of a stage."""
+    return ScoreRequest(
+        query=query,
+        max_length=stage.max_length,
+        instruction=stage.instruction if request.instruction is None else request.instruction,
+        parts=stage.long == "parts",
+        place=number,
+        cancelled=cancelled,
+    )
+
+
+def by_id(batch: Sequence[Candidate], scores: NDArray[np.float32]) -> dict[str, float]:
+    """Return raw scores by passage id, those that came in time. Raises: BadScores."""
     if len(scores) != len(batch):
         raise BadScores(f"{len(scores)} scores came back for {len(batch)} passages")
-    if not np.isfinite(scores).all():
+    if np.isinf(scores).any():
         raise BadScores("a score is not a number")
-    return {candidate.passage_id: float(score) for candidate, score in zip(batch, scores, strict=True)}
+    found = zip(batch, scores, strict=True)
+    return {candidate.passage_id: float(score) for candidate, score in found if not np.isnan(score)}
 
 
 def out_of_time(limit: str, logits: Mapping[str, float], entering: Sequence[Candidate]) -> tuple[StageStatus, str]:
     """Say how a stage ends that met its limit."""
     if not logits:
-        return "skipped", f"{limit} does not suffice for one batch"
+        return "skipped", f"{limit} does not suffice for one passage"
     return "partial", f"{limit} was reached after {len(logits)} of {len(entering)}"
 
 

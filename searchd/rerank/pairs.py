@@ -1,53 +1,38 @@
-"""(query, passages) -> padded token ids: the input of a cross-encoder. Pure; used by `cross_encoder.py`.
+"""query -> the frame of a pair encoding: what a cross-encoder's tokenizer puts before and after the passage.
 
-Works on a tokenizer that is never changed: one that is told to truncate is changed by each call, and threads collide.
+Found once, by encoding a pair and looking where the second text lies. Fast tokenizers encode both texts of a pair apart,
+so joining ids gives the same as encoding the pair (a test holds it). Used by `cross_encoder.py` and `onnx.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
-LONGEST_TOKEN_CHARS = 24
-"""A passage is cut to this many characters per token before it is tokenized: what lies beyond cannot be reached."""
+from searchd.rerank.local import Frame
 
 
-class PairEncoder:
-    """Makes pairs as the model was trained on; `inputs` names what it takes besides ids and mask."""
+class PairFrames:
+    """Makes frames as the model was trained on. Thread-safe: the tokenizer is never changed.
 
-    def __init__(self, tokenizer: Tokenizer, *, pad_id: int, longest: int, type_ids: bool) -> None:
+    A tokenizer that is told to truncate is changed by each call, and threads collide.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._pad_id = pad_id
-        self._longest = longest
-        self._type_ids = type_ids
         self._special = tokenizer.num_special_tokens_to_add(True)
 
-    def encode(self, query: str, passages: Sequence[str], max_length: int) -> dict[str, NDArray[np.int64]]:
-        """Return int64[len(passages), longest pair] by the model's input names.
-
-        A pair has at most `max_length` tokens (fewer if the model takes fewer); the query is cut to half of that.
-        """
-        limit = max(self._special + 2, min(max_length, self._longest))
-        room = limit - self._special
+    def frame(self, query: str, limit: int) -> Frame:
+        """Return the frame of a query, which is cut to half of `limit` tokens at most."""
+        room = max(self._special + 2, limit) - self._special
         first = self._tokenizer.encode(query, add_special_tokens=False)
         first.truncate(max(1, min(len(first.ids), limit // 2, room - 1)))
-        shortened = [passage[: room * LONGEST_TOKEN_CHARS] for passage in passages]
-        seconds = self._tokenizer.encode_batch(shortened, add_special_tokens=False)
-        for second in seconds:
-            second.truncate(room - len(first.ids))
-        return self._padded([self._tokenizer.post_process(first, second, True) for second in seconds])
-
-    def _padded(self, pairs: Sequence[Encoding]) -> dict[str, NDArray[np.int64]]:
-        width = max(len(pair.ids) for pair in pairs)
-        ids = np.full((len(pairs), width), self._pad_id, dtype=np.int64)
-        mask = np.zeros((len(pairs), width), dtype=np.int64)
-        types = np.zeros((len(pairs), width), dtype=np.int64)
-        for row, pair in enumerate(pairs):
-            ids[row, : len(pair.ids)] = pair.ids
-            mask[row, : len(pair.ids)] = 1
-            types[row, : len(pair.ids)] = pair.type_ids
-        inputs = {"input_ids": ids, "attention_mask": mask}
-        return inputs | {"token_type_ids": types} if self._type_ids else inputs
+        second = self._tokenizer.encode("a", add_special_tokens=False)
+        pair = self._tokenizer.post_process(first, second, True)
+        inside = [place for place, sequence in enumerate(pair.sequence_ids) if sequence == 1]
+        start, end = inside[0], inside[-1] + 1
+        return Frame(
+            head=np.asarray(pair.ids[:start], dtype=np.int32),
+            tail=np.asarray(pair.ids[end:], dtype=np.int32),
+            passage_type=int(pair.type_ids[start]),
+        )

@@ -7,19 +7,22 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.device import Device
 from indexer.errors import ConfigError
 from indexer.settings import Settings
 from searchd.rerank.cross_encoder import load_cross_encoder
-from searchd.rerank.types import Reranker
-from searchd.settings import Stage
+from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.types import PassageText, Reranker, ScoreRequest
+from searchd.settings import LOCAL_KINDS, Stage
 
-RERANKERS: dict[str, Callable[[str, Settings, Device], Reranker]] = {"cross_encoder": load_cross_encoder}
+RERANKERS: dict[str, Callable[[Stage, Settings, Scheduler], Reranker]] = {"cross_encoder": load_cross_encoder}
 
-WARM_UP = ("how does it work", ["It works as it was built to. " * 40] * 4)
+WARM_UP = [PassageText("It works as it was built to. " * words) for words in (2, 10, 40, 40)]
+PER_REQUEST = ("depth", "keep", "max_length", "long", "instruction", "budget_ms", "blend", "enabled")
+"""What a stage says about its work, not about its model."""
 RETRY_S = 20.0
 """A model that could not be loaded is tried again after this: a hub that was away comes back."""
 
@@ -51,47 +54,69 @@ class LoadingReranker:
         """Whether the model is there."""
         return self._loaded.done() and self.failed_at is None
 
-    def score(
-        self, query: str, passages: Sequence[str], *, max_length: int, deadline: float | None = None
-    ) -> NDArray[np.float32]:
+    def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
+        """See `Reranker.fits`; all while it is not there."""
+        return self._loaded.result().fits(request, passages, seconds) if self.ready else len(passages)
+
+    def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """Score with the model once it is there. See `Reranker.score`."""
         try:
-            reranker = self._loaded.result(None if deadline is None else max(0.0, deadline - self._clock()))
+            left = None if request.deadline is None else max(0.0, request.deadline - self._clock())
+            reranker = self._loaded.result(left)
         except TimeoutError as error:
             raise TimeoutError("its model is still being loaded") from error
-        return reranker.score(query, passages, max_length=max_length, deadline=deadline)
+        return reranker.score(request, passages)
 
 
 class RerankerCache:
     """Loads each model once. Thread-safe."""
 
-    def __init__(self, settings: Settings, device: Device, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: Settings, scheduler: Scheduler, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.scheduler = scheduler
         self._settings = settings
-        self._device = device
         self._clock = clock
-        self._known: dict[tuple[str, str], LoadingReranker] = {}
+        self._known: dict[Stage, LoadingReranker] = {}
         self._lock = threading.Lock()
 
     def of(self, stage: Stage) -> Reranker:
         """Return a stage's reranker at once; its model is loaded in the background on first use."""
-        kind = "cross_encoder"
+        key = loaded_as(stage)
         with self._lock:
-            known = self._known.get((kind, stage.model))
+            known = self._known.get(key)
             stale = known is not None and known.failed_at is not None and self._clock() >= known.failed_at + RETRY_S
             if known is None or stale:
-                known = LoadingReranker(lambda: RERANKERS[kind](stage.model, self._settings, self._device), self._clock)
-                self._known[kind, stage.model] = known
+                known = LoadingReranker(lambda: RERANKERS[key.kind](key, self._settings, self.scheduler), self._clock)
+                self._known[key] = known
             return known
 
     def check(self, stages: Iterable[Stage]) -> None:
         """Load every model of these stages and score some pairs, so that serving starts warm. Raises: ConfigError."""
         for stage in stages:
+            if stage.kind not in LOCAL_KINDS:  # an API that is away now, or costs money, must not hold up a start
+                self.of(stage)
+                continue
             try:
-                self.of(stage).score(*WARM_UP, max_length=stage.max_length)
+                self.of(stage).score(warm_up_of(stage), WARM_UP)
             except (RuntimeError, IndexError, TypeError) as error:
                 raise ConfigError(f"stage {stage.name!r}: model {stage.model!r} does not run: {error}") from error
 
     def names(self) -> list[str]:
         """Return the models that are loaded."""
         with self._lock:
-            return sorted(name for (_, name), known in self._known.items() if known.ready)
+            return sorted({key.model for key, known in self._known.items() if known.ready})
+
+
+def loaded_as(stage: Stage) -> Stage:
+    """Return a stage with its defaults in place of what does not concern loading: equal ones share a model."""
+    plain = Stage(name="model")
+    kept = {name: getattr(plain, name) for name in ("name", *PER_REQUEST)}
+    return msgspec.structs.replace(stage, **kept)
+
+
+def warm_up_of(stage: Stage) -> ScoreRequest:
+    """Return a request that runs a model at the length of its stage."""
+    return ScoreRequest(
+        "how does it work", stage.max_length, instruction=stage.instruction, parts=stage.long == "parts"
+    )

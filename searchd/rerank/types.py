@@ -1,26 +1,70 @@
-"""The one protocol of every reranker: (query, passages) -> raw logits. Kinds register in `table.py`."""
+"""The one protocol of every reranker: (request, passages) -> raw scores. Kinds register in `table.py`.
+
+A request is one query's wish of one stage; passages come with the token ids that were stored when they were indexed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+TokenIds = NDArray[np.int32]
+"""int32[n], a text's token ids without special tokens."""
+
+
+class BadScores(ValueError):
+    """What a reranker gave back is no score for each passage."""
+
+
+def never() -> bool:
+    """Say that nobody went away."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class PassageText:
+    """What a reranker reads of a passage; `tokens` are its ids by the fingerprint of the tokenizer that made them."""
+
+    text: str
+    tokens: Mapping[str, TokenIds] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """What one query asks of one stage."""
+
+    query: str
+    max_length: int
+    """Tokens of query and passage together; the query takes half at most."""
+    instruction: str = ""
+    """What to look for, for kinds that take an instruction; empty: the model's usual one."""
+    parts: bool = True
+    """Whether a passage that is too long scores as its best overlapping part, or only its beginning is read."""
+    deadline: float | None = None
+    """Monotonic seconds."""
+    place: int = 0
+    """Of the stage in its cascade, from 0: later stages go first."""
+    cancelled: Callable[[], bool] = never
+    """Asked often, from any thread; must be cheap."""
+
 
 class Reranker(Protocol):
-    """A model that scores pairs. Thread-safe."""
+    """A model that scores passages for a query. Thread-safe."""
 
     @property
     def fingerprint(self) -> str:
-        """Names the weights: equal fingerprints give equal scores."""
+        """Names the model: equal fingerprints give equal scores."""
 
-    def score(
-        self, query: str, passages: Sequence[str], *, max_length: int, deadline: float | None = None
-    ) -> NDArray[np.float32]:
-        """Return float32[len(passages)], raw logits, higher is better, in the order given.
+    def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
+        """Return how many of the first passages can be scored in so many seconds, by what was measured; all if unknown."""
 
-        `max_length` bounds query and passage together, in tokens; the passage is cut, the query to half at most.
-        Raises: TimeoutError at `deadline` (monotonic seconds).
+    def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
+        """Return float32[len(passages)], raw scores, higher is better, in the order given.
+
+        NaN where the deadline or a cancellation came first. Raises: TimeoutError if nothing was scored by then;
+        BadScores; TransientError if there is no room for the work, or a service is away.
         """

@@ -14,10 +14,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from indexer.device import Device
 from searchd.rerank import house
+from searchd.rerank.local import LocalReranker
+from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.table import RERANKERS
-from searchd.rerank.types import Reranker
-from searchd.settings import Settings
-from tests.searchd.rerank.models import write_tiny
+from searchd.rerank.types import PassageText, Reranker, ScoreRequest
+from searchd.settings import Settings, Stage
+from tests.searchd.rerank.models import scored, write_tiny
 
 MODELS = {"cross_encoder": ("rerank-base", "one label", "two labels")}
 """Every kind has at least one model to run the contract on."""
@@ -57,7 +59,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def named(request: pytest.FixtureRequest, folders: dict[str, Path], device: Device) -> tuple[Reranker, Path]:
     kind, model = request.param
     name = model if model in house.HOUSE_MODELS else str(folders[model])
-    return RERANKERS[kind](name, SETTINGS, device), folders[model]
+    return RERANKERS[kind](Stage(name="stage", kind=kind, model=name), SETTINGS, Scheduler(device)), folders[model]
 
 
 @pytest.fixture(scope="module")
@@ -83,42 +85,42 @@ class TestReranker:
     def test_scores_are_the_logits_that_plain_transformers_gives(
         self, named: tuple[Reranker, Path], max_length: int
     ) -> None:
-        scores = named[0].score(QUERY, PASSAGES, max_length=max_length)
+        scores = scored(named[0], QUERY, PASSAGES, max_length)
         assert (scores.dtype, scores.shape) == (np.float32, (len(PASSAGES),))
         np.testing.assert_allclose(scores, plainly(named[1], max_length), atol=1e-4)
 
     def test_neither_padding_nor_order_nor_batch_size_moves_a_score(self, reranker: Reranker) -> None:
-        together = reranker.score(QUERY, PASSAGES, max_length=96)
-        alone = [reranker.score(QUERY, [passage], max_length=96)[0] for passage in PASSAGES]
-        backwards = reranker.score(QUERY, PASSAGES[::-1], max_length=96)[::-1]
-        repeated = reranker.score(QUERY, PASSAGES * 3, max_length=96)[len(PASSAGES) : 2 * len(PASSAGES)]
+        together = scored(reranker, QUERY, PASSAGES, 96)
+        alone = [scored(reranker, QUERY, [passage], 96)[0] for passage in PASSAGES]
+        backwards = scored(reranker, QUERY, PASSAGES[::-1], 96)[::-1]
+        repeated = scored(reranker, QUERY, PASSAGES * 3, 96)[len(PASSAGES) : 2 * len(PASSAGES)]
         for other in (alone, backwards, repeated):
             np.testing.assert_allclose(other, together, atol=1e-4)
         assert len({round(float(score), 3) for score in together}) > 4
 
     def test_no_passages_give_no_scores(self, reranker: Reranker) -> None:
-        scores = reranker.score(QUERY, [], max_length=64)
+        scores = scored(reranker, QUERY, [], 64)
         assert (scores.dtype, scores.shape) == (np.float32, (0,))
 
     def test_what_lies_beyond_the_length_is_not_read(self, reranker: Reranker) -> None:
         start = "the passage begins with these words " * 8
-        short, long = reranker.score(QUERY, [start, start + "and then tells of something else " * 4000], max_length=32)
+        short, long = scored(reranker, QUERY, [start, start + "and then tells of something else " * 4000], 32)
         assert short == pytest.approx(long, abs=1e-4)
 
     def test_a_query_longer_than_the_model_still_leaves_half_to_the_passage(self, reranker: Reranker) -> None:
-        scores = reranker.score("words without an end " * 2000, PASSAGES[:2], max_length=64)
+        scores = scored(reranker, "words without an end " * 2000, PASSAGES[:2], 64)
         assert abs(float(scores[0] - scores[1])) > 1e-4
 
     def test_lengths_beyond_what_the_model_takes_are_cut_to_it(self, reranker: Reranker) -> None:
-        assert np.isfinite(reranker.score(QUERY, [PASSAGES[3]], max_length=8192)).all()
+        assert np.isfinite(scored(reranker, QUERY, [PASSAGES[3]], 8192)).all()
 
     def test_threads_that_score_different_lengths_at_once_do_not_disturb_each_other(self, reranker: Reranker) -> None:
-        expected = {length: reranker.score(QUERY, PASSAGES, max_length=length) for length in (16, 32, 64, 96)}
+        expected = {length: scored(reranker, QUERY, PASSAGES, length) for length in (16, 32, 64, 96)}
         wrong: list[int] = []
 
         def score(length: int) -> None:
             for _ in range(3):
-                if np.abs(reranker.score(QUERY, PASSAGES, max_length=length) - expected[length]).max() > 1e-4:
+                if np.abs(scored(reranker, QUERY, PASSAGES, length) - expected[length]).max() > 1e-4:
                     wrong.append(length)
 
         threads = [threading.Thread(target=score, args=(length,)) for length in expected]
@@ -130,7 +132,30 @@ class TestReranker:
 
     def test_past_the_deadline_it_is_a_timeout(self, reranker: Reranker) -> None:
         with pytest.raises(TimeoutError):
-            reranker.score(QUERY, PASSAGES, max_length=64, deadline=time.monotonic() - 1)
+            scored(reranker, QUERY, PASSAGES, 64, deadline=time.monotonic() - 1)
+
+    def test_a_long_passage_scores_as_its_best_part(self, reranker: Reranker) -> None:
+        filler = "The turbine is lubricated by oil under pressure. " * 12
+        answer = "command line options are parsed by argparse"
+        for text in (filler + answer, answer + filler, filler + answer + filler):
+            whole = scored(reranker, QUERY, [text], 48, parts=True)[0]
+            words = text.split()
+            pieces = [" ".join(words[start : start + 60]) for start in range(0, len(words), 5)]
+            assert whole >= scored(reranker, QUERY, [text], 48)[0] - 1e-4
+            assert whole >= np.median(scored(reranker, QUERY, pieces, 48)) - 1e-4
+
+    def test_stored_token_ids_give_the_scores_that_texts_give(self, reranker: Reranker) -> None:
+        assert isinstance(reranker, LocalReranker)
+        tokenizer = reranker.model.tokenizer
+        stored = [PassageText("not read", {tokenizer.fingerprint: ids}) for ids in tokenizer.encode(PASSAGES)]
+        for parts in (True, False):
+            request = ScoreRequest(QUERY, 48, parts=parts)
+            expected = reranker.score(request, [PassageText(text) for text in PASSAGES])
+            np.testing.assert_allclose(reranker.score(request, stored), expected, atol=1e-5)
+
+    def test_a_caller_who_went_away_gets_no_scores(self, reranker: Reranker) -> None:
+        with pytest.raises(TimeoutError):
+            scored(reranker, QUERY, PASSAGES, 64, cancelled=lambda: True)
 
     def test_its_fingerprint_is_a_digest(self, reranker: Reranker) -> None:
         assert len(reranker.fingerprint) == 64

@@ -23,8 +23,9 @@ from searchd.api.schemas import SearchRequest
 from searchd.api.search import query_from_request
 from searchd.pipeline import SearchPipeline
 from searchd.rerank.cascade import Cascade
+from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.table import RerankerCache
-from searchd.rerank.types import Reranker
+from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.services import Services
 from searchd.settings import Profile, Settings, Stage
 from searchd.types import Query
@@ -47,11 +48,12 @@ class CountingReranker:
 
     fingerprint = COUNT_WORDS
 
-    def score(
-        self, query: str, passages: Sequence[str], *, max_length: int, deadline: float | None = None
-    ) -> NDArray[np.float32]:
-        words = set(query.lower().split())
-        return np.array([len(words & set(text.lower().split())) for text in passages], dtype=np.float32)
+    def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
+        return len(passages)
+
+    def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
+        words = set(request.query.lower().split())
+        return np.array([len(words & set(one.text.lower().split())) for one in passages], dtype=np.float32)
 
 
 def source(name: str, text: str, metadata: Mapping[str, Any] | None = None, *access: str) -> SourceFile:
@@ -104,7 +106,7 @@ def counting(stage: Stage) -> Reranker:
 def services_over(engine: Engine, settings: Settings, load: Callable[[Stage], Reranker] = counting) -> Services:
     """Return services over an engine, without a worker, with the rerankers that `load` gives."""
     pipeline = SearchPipeline(engine, Cascade(load), settings)
-    return Services(settings, engine, pipeline, RerankerCache(settings, engine.device), None, engine.clock())
+    return Services(settings, engine, pipeline, RerankerCache(settings, Scheduler(engine.device)), None, engine.clock())
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from indexer.engine import Engine
 from indexer.errors import Busy, ConfigError, NotFound, TransientError
 from indexer.lexical import LexicalRanking
 from indexer.scope import Scope
-from searchd.rerank.types import Reranker
+from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.services import Services
 from searchd.settings import Settings, Stage
 from searchd.types import SearchResponse
@@ -236,9 +236,7 @@ def test_what_is_deleted_or_revoked_is_gone_before_any_index_knows(services: Ser
 class RaisingReranker(CountingReranker):
     """Raises whatever it is asked."""
 
-    def score(
-        self, query: str, passages: Sequence[str], *, max_length: int, deadline: float | None = None
-    ) -> NDArray[np.float32]:
+    def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         raise RuntimeError("out of order")
 
 
@@ -249,14 +247,12 @@ class HangingReranker(CountingReranker):
         self.device = device
         self.release = release
 
-    def score(
-        self, query: str, passages: Sequence[str], *, max_length: int, deadline: float | None = None
-    ) -> NDArray[np.float32]:
+    def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         def hang() -> NDArray[np.float32]:
             self.release.wait(30)
             return np.zeros(len(passages), dtype=np.float32)
 
-        return self.device.run(hang, priority=Priority.RERANK, deadline=deadline)
+        return self.device.run(hang, priority=Priority.RERANK, deadline=request.deadline)
 
 
 @pytest.fixture

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import BertConfig, BertForSequenceClassification
 
 from indexer.weights import house_folder
+from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
+
+
+def scored(
+    reranker: Reranker, query: str, texts: Sequence[str], max_length: int, *, parts: bool = False, **asked: Any
+) -> NDArray[np.float32]:
+    """Score texts, of which only the beginning is read unless `parts`."""
+    request = ScoreRequest(query, max_length, parts=parts, **asked)
+    return reranker.score(request, [PassageText(text) for text in texts])
 
 
 def write_tiny(folder: Path, *, labels: int = 1, seed: int = 3, positions: int = 128) -> Path:

@@ -19,10 +19,11 @@ from indexer.errors import ConfigError, InputError
 from searchd.__main__ import cli
 from searchd.rerank import house, table
 from searchd.rerank.cross_encoder import load_cross_encoder
+from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.table import RETRY_S, RerankerCache
 from searchd.rerank.types import Reranker
 from searchd.settings import Settings, Stage
-from tests.searchd.rerank.models import write_tiny
+from tests.searchd.rerank.models import scored, write_tiny
 
 SETTINGS = Settings(dtype="float32", threads=1)
 QUERY = "how do I lubricate a turbine"
@@ -36,6 +37,10 @@ def device() -> Iterator[Device]:
     opened.close()
 
 
+def loaded(name: str, device: Device) -> Reranker:
+    return load_cross_encoder(Stage(name="large", model=name), SETTINGS, Scheduler(device))
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "base"
@@ -47,23 +52,23 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_packaged_model_prefers_what_answers(device: Device) -> None:
-    scores = load_cross_encoder("rerank-base", SETTINGS, device).score(QUERY, PASSAGES, max_length=128)
+    scores = scored(loaded("rerank-base", device), QUERY, PASSAGES, 128)
     assert scores[0] > scores[1] + 1
 
 
 def test_exported_it_is_an_ordinary_cross_encoder_with_equal_logits(exported: Path, device: Device) -> None:
-    ours = load_cross_encoder("rerank-base", SETTINGS, device).score(QUERY, PASSAGES, max_length=512)
+    ours = scored(loaded("rerank-base", device), QUERY, PASSAGES, 512)
     theirs = CrossEncoder(str(exported), device="cpu", local_files_only=True)
     predicted = theirs.predict([(QUERY, passage) for passage in PASSAGES], show_progress_bar=False)
     np.testing.assert_allclose(ours, predicted, atol=1e-4)
-    again = load_cross_encoder(str(exported), SETTINGS, device).score(QUERY, PASSAGES, max_length=512)
+    again = scored(loaded(str(exported), device), QUERY, PASSAGES, 512)
     np.testing.assert_allclose(ours, again, atol=1e-4)
 
 
 def test_bfloat16_gives_float32_logits_close_to_float32s(device: Device) -> None:
-    full = load_cross_encoder("rerank-base", SETTINGS, device).score(QUERY, PASSAGES, max_length=128)
+    full = scored(loaded("rerank-base", device), QUERY, PASSAGES, 128)
     other = Device(Settings(dtype="bfloat16", threads=1))
-    half = load_cross_encoder("rerank-base", SETTINGS, other).score(QUERY, PASSAGES, max_length=128)
+    half = scored(loaded("rerank-base", other), QUERY, PASSAGES, 128)
     other.close()
     assert half.dtype == np.float32
     assert np.abs(full - half).max() < 0.1
@@ -96,7 +101,7 @@ def test_packaged_weights_that_are_not_the_known_ones_are_refused(
     (tmp_path / "rerank-base.safetensors").write_bytes(content)
     monkeypatch.setattr(house, "_FOLDER", tmp_path)
     with pytest.raises(ConfigError, match="'rerank-base' is missing or damaged"):
-        load_cross_encoder("rerank-base", SETTINGS, device)
+        loaded("rerank-base", device)
 
 
 # -- what is refused ------------------------------------------------------------------------------------------------
@@ -104,7 +109,7 @@ def test_packaged_weights_that_are_not_the_known_ones_are_refused(
 
 def refused(name: str, device: Device, match: str) -> None:
     with pytest.raises(ConfigError, match=match) as caught:
-        load_cross_encoder(name, SETTINGS, device)
+        loaded(name, device)
     assert f"stage model {name!r} cannot be loaded" in str(caught.value)
     assert "`model` takes a packaged name (rerank-base)" in str(caught.value)
 
@@ -154,7 +159,7 @@ def test_code_of_the_models_own_is_refused_and_does_not_run(device: Device, tmp_
 
 
 def test_stages_with_one_model_share_it(device: Device, tmp_path: Path) -> None:
-    cache = RerankerCache(SETTINGS, device)
+    cache = RerankerCache(SETTINGS, Scheduler(device))
     tiny = str(write_tiny(tmp_path / "tiny"))
     small, large = Stage(name="small", model=tiny, max_length=32), Stage(name="large", model=tiny, max_length=64)
     assert cache.of(small) is cache.of(large)
@@ -165,7 +170,7 @@ def test_stages_with_one_model_share_it(device: Device, tmp_path: Path) -> None:
 
 def test_a_model_that_cannot_be_loaded_is_found_at_start(device: Device, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no folder"):
-        RerankerCache(SETTINGS, device).check([Stage(name="small", model=str(tmp_path / "nothing"))])
+        RerankerCache(SETTINGS, Scheduler(device)).check([Stage(name="small", model=str(tmp_path / "nothing"))])
 
 
 def test_who_asks_while_it_loads_waits_until_the_deadline_only(
@@ -173,31 +178,31 @@ def test_who_asks_while_it_loads_waits_until_the_deadline_only(
 ) -> None:
     come = threading.Event()
 
-    def slowly(name: str, settings: Settings, device: Device) -> Reranker:
+    def slowly(stage: Stage, settings: Settings, scheduler: Scheduler) -> Reranker:
         come.wait(10)
-        return load_cross_encoder(name, settings, device)
+        return load_cross_encoder(stage, settings, scheduler)
 
     monkeypatch.setitem(table.RERANKERS, "cross_encoder", slowly)
-    cache = RerankerCache(SETTINGS, device)
+    cache = RerankerCache(SETTINGS, Scheduler(device))
     stage = Stage(name="small", model=str(write_tiny(tmp_path / "tiny")))
     started = time.monotonic()
     with pytest.raises(TimeoutError, match="still being loaded"):
-        cache.of(stage).score(QUERY, PASSAGES, max_length=32, deadline=started + 0.05)
+        scored(cache.of(stage), QUERY, PASSAGES, 32, deadline=started + 0.05)
     assert time.monotonic() - started < 2
     assert cache.names() == []
     come.set()
-    assert len(cache.of(stage).score(QUERY, PASSAGES, max_length=32, deadline=time.monotonic() + 20)) == 3
+    assert len(scored(cache.of(stage), QUERY, PASSAGES, 32, deadline=time.monotonic() + 20)) == 3
 
 
 def test_a_model_that_could_not_be_loaded_is_tried_again_after_a_while(device: Device, tmp_path: Path) -> None:
     now = [100.0]
-    cache = RerankerCache(SETTINGS, device, clock=lambda: now[0])
+    cache = RerankerCache(SETTINGS, Scheduler(device), clock=lambda: now[0])
     stage = Stage(name="small", model=str(tmp_path / "later"))
     for _ in range(2):
         with pytest.raises(ConfigError, match="there is no folder"):
-            cache.of(stage).score(QUERY, PASSAGES, max_length=32)
+            scored(cache.of(stage), QUERY, PASSAGES, 32)
     write_tiny(tmp_path / "later")
     with pytest.raises(ConfigError, match="there is no folder"):
-        cache.of(stage).score(QUERY, PASSAGES, max_length=32)
+        scored(cache.of(stage), QUERY, PASSAGES, 32)
     now[0] += RETRY_S
-    assert len(cache.of(stage).score(QUERY, PASSAGES, max_length=32)) == 3
+    assert len(scored(cache.of(stage), QUERY, PASSAGES, 32)) == 3

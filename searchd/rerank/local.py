@@ -1,0 +1,171 @@
+"""Models that run in this process: a frame around each passage, token ids joined, scored by the scheduler.
+
+`LocalModel` is what a kind writes; `LocalReranker` makes a Reranker of it: stored token ids, long passages as their best
+overlapping part, scores remembered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from searchd.rerank.types import PassageText, ScoreRequest, TokenIds
+
+if TYPE_CHECKING:
+    from searchd.rerank.scheduler import Scheduler
+
+OVERLAP_SHARE = 0.25
+"""Of a part's length, which it repeats of the part before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a model reads around every passage for one query: token ids before it (the query's) and after it."""
+
+    head: TokenIds
+    tail: TokenIds
+    passage_type: int = 0
+    """Segment id of passage and tail; the head's is 0."""
+    state: Any = None
+    """What else the kind needs of the query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One sequence to score: frame.head + passage + frame.tail."""
+
+    frame: Frame
+    passage: TokenIds
+
+    @property
+    def length(self) -> int:
+        """Tokens in all."""
+        return len(self.frame.head) + len(self.passage) + len(self.frame.tail)
+
+
+class PassageTokenizer:
+    """Makes token ids of a passage alone, without special tokens; never truncates. Thread-safe."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.fingerprint = hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
+
+    def encode(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return int32[n] of each text, in order."""
+        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.asarray(one.ids, dtype=np.int32) for one in found]
+
+
+class LocalModel(Protocol):
+    """What a kind of local model is. `frame` is called from any thread, `forward` on the device's own thread only."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names weights, configuration and precision: equal fingerprints give equal scores."""
+
+    @property
+    def path(self) -> str:
+        """How it runs, in words for `/readyz`: `cross_encoder, bfloat16, padded batches`."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens that a sequence may have."""
+
+    @property
+    def tokenizer(self) -> PassageTokenizer:
+        """Makes the ids of passages."""
+
+    def frame(self, query: str, instruction: str, limit: int) -> Frame:
+        """Return the frame for a query; the query is cut so that of `limit` tokens half is left to the passage."""
+
+    def forward(self, batch: Sequence[Pair]) -> NDArray[np.float32]:
+        """Return float32[len(batch)], raw scores."""
+
+
+class LocalReranker:
+    """A LocalModel behind the scheduler. Thread-safe."""
+
+    def __init__(self, model: LocalModel, scheduler: Scheduler) -> None:
+        self.model = model
+        self._scheduler = scheduler
+
+    @property
+    def fingerprint(self) -> str:
+        """The model's."""
+        return self.model.fingerprint
+
+    def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
+        """See `Reranker.fits`."""
+        pairs, firsts = self._parts(request, passages)
+        fitting = self._scheduler.fits(self.model, [pair.length for pair in pairs], seconds, request.place)
+        return int(np.searchsorted([*firsts[1:], len(pairs)], fitting, side="right"))
+
+    def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
+        """See `Reranker.score`."""
+        if not passages:
+            return np.zeros(0, dtype=np.float32)
+        pairs, firsts = self._parts(request, passages)
+        scores = self._scheduler.score(self.model, pairs, request)
+        best: NDArray[np.float32] = np.maximum.reduceat(scores, firsts)
+        return best
+
+    def _parts(self, request: ScoreRequest, passages: Sequence[PassageText]) -> tuple[list[Pair], NDArray[np.intp]]:
+        limit = min(request.max_length, self.model.longest)
+        frame = self.model.frame(request.query, request.instruction, limit)
+        return parts_of(frame, self._ids(passages), limit, whole=request.parts)
+
+    def _ids(self, passages: Sequence[PassageText]) -> list[TokenIds]:
+        """Return the stored ids of each passage; those that were not stored are made."""
+        tokenizer = self.model.tokenizer
+        found = [passage.tokens.get(tokenizer.fingerprint) for passage in passages]
+        missing = [place for place, ids in enumerate(found) if ids is None]
+        for place, ids in zip(missing, tokenizer.encode([passages[n].text for n in missing]), strict=True):
+            found[place] = ids
+        return [ids for ids in found if ids is not None]
+
+
+def parts_of(
+    frame: Frame, passages: Sequence[TokenIds], limit: int, *, whole: bool
+) -> tuple[list[Pair], NDArray[np.intp]]:
+    """Return the pairs to score, and for each passage the place of its first one.
+
+    A passage that does not fit into `limit` tokens beside its frame gives overlapping parts, the last of which ends with
+    it; not `whole`: only its beginning.
+    """
+    room = max(1, limit - len(frame.head) - len(frame.tail))
+    step = max(1, room - int(room * OVERLAP_SHARE))
+    pairs: list[Pair] = []
+    firsts: list[int] = []
+    for ids in passages:
+        firsts.append(len(pairs))
+        if len(ids) <= room or not whole:
+            pairs.append(Pair(frame, ids[:room]))
+            continue
+        starts = [*range(0, len(ids) - room, step), len(ids) - room]
+        pairs += [Pair(frame, ids[start : start + room]) for start in starts]
+    return pairs, np.asarray(firsts, dtype=np.intp)
+
+
+def padded(batch: Sequence[Pair], pad_id: int, *, left: bool = False) -> tuple[NDArray[np.int64], ...]:
+    """Return ids, attention mask and segment ids, each int64[len(batch), longest pair], padded right (or left)."""
+    width = max(pair.length for pair in batch)
+    ids = np.full((len(batch), width), pad_id, dtype=np.int64)
+    mask = np.zeros((len(batch), width), dtype=np.int64)
+    types = np.zeros((len(batch), width), dtype=np.int64)
+    for row, pair in enumerate(batch):
+        start = width - pair.length if left else 0
+        middle = start + len(pair.frame.head)
+        after, end = middle + len(pair.passage), start + pair.length
+        ids[row, start:middle] = pair.frame.head
+        ids[row, middle:after] = pair.passage
+        ids[row, after:end] = pair.frame.tail
+        mask[row, start:end] = 1
+        if pair.frame.passage_type:
+            types[row, middle:end] = pair.frame.passage_type
+    return ids, mask, types

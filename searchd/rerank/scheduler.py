@@ -1,0 +1,287 @@
+"""One queue of pairs before the device: requests share batches, formed the moment the device is free.
+
+A batch is of one model, within a budget of tokens, of pairs of like length. Later stages go first, then nearer
+deadlines. Pairs that nobody waits for any more leave the queue at once. There is no timed wait: a batch is what is there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.device import Device, Priority
+from indexer.errors import Busy, TransientError
+from searchd.rerank.cost import CostTable
+from searchd.rerank.local import LocalModel, Pair
+from searchd.rerank.types import BadScores, ScoreRequest
+
+BATCH_S = {"cpu": 0.08, "mps": 0.04, "cuda": 0.02}
+"""What one batch should take: a query's embedding, and who cancels, waits for that long at most."""
+FIRST_TOKENS = {"cpu": 1024, "mps": 4096, "cuda": 16384}
+LEAST_TOKENS, MOST_TOKENS = 256, 131072
+MOST_WAITING = 1_000_000
+"""Tokens in the queue; a request beyond that is refused."""
+WASTE_SHARE = 0.06
+"""Of a batch's tokens, which may be padding. A batch of its own costs a CPU as much as a hundred tokens."""
+LOOKAHEAD = 4
+"""Batches' worth of the most urgent pairs, from which those of like length are taken."""
+POLL_S = 0.02
+MARGIN = 0.85
+"""Of the time left, to be on the safe side: a batch that comes too late is lost."""
+
+
+@dataclass(eq=False, slots=True)
+class _Ticket:
+    """One request's pairs of one model."""
+
+    model: LocalModel
+    pairs: Sequence[Pair]
+    lengths: list[int]
+    request: ScoreRequest
+    urgency: tuple[int, float, int]
+    scores: NDArray[np.float32]
+    waiting: set[int]
+    running: int = 0
+    error: BaseException | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    model: LocalModel
+    places: list[tuple[_Ticket, int]]
+    """Longest first."""
+    longest: int
+    tokens: int
+    """Padding included."""
+
+
+class Scheduler:
+    """Owns the reranking work of one device. Thread-safe."""
+
+    def __init__(self, device: Device, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.device = device
+        self.costs = CostTable()
+        self._clock = clock
+        self._tickets: list[_Ticket] = []
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._draining = False
+
+    # -- asked by rerankers ---------------------------------------------------------------------------------------
+
+    def fits(self, model: LocalModel, lengths: Sequence[int], seconds: float, place: int) -> int:
+        """Return how many of the first sequences would be scored within so many seconds, behind what goes before them.
+
+        At least one if the queue is empty: what was measured in a slow moment must not switch a stage off for good.
+        """
+        ahead = self._seconds_ahead(place)
+        fitting = self.costs.fitting(model.fingerprint, lengths, seconds * MARGIN - ahead)
+        if fitting is None:
+            return len(lengths)
+        return max(fitting, 1 if ahead == 0 and lengths else 0)
+
+    def score(self, model: LocalModel, pairs: Sequence[Pair], request: ScoreRequest) -> NDArray[np.float32]:
+        """Return float32[len(pairs)]; NaN where deadline or cancellation came first.
+
+        Raises: TimeoutError if that is so of all; BadScores; Busy if the queue is full; what the model raises.
+        """
+        ticket = self._ticket(model, pairs, request)
+        with self._lock:
+            waiting = sum(one.lengths[place] for one in self._tickets for place in one.waiting)
+            if waiting + sum(ticket.lengths) > MOST_WAITING:
+                raise Busy(f"{waiting:,} tokens wait to be reranked, which is the most")
+            self._tickets.append(ticket)
+            start = not self._draining
+            self._draining = True
+        if start:
+            self._submit()
+        self._wait(ticket)
+        if ticket.error is not None:
+            raise ticket.error
+        if np.isnan(ticket.scores).all():
+            raise TimeoutError
+        return ticket.scores
+
+    def waiting(self) -> int:
+        """Return how many pairs wait."""
+        with self._lock:
+            return sum(len(ticket.waiting) for ticket in self._tickets)
+
+    def _ticket(self, model: LocalModel, pairs: Sequence[Pair], request: ScoreRequest) -> _Ticket:
+        return _Ticket(
+            model=model,
+            pairs=pairs,
+            lengths=[pair.length for pair in pairs],
+            request=request,
+            urgency=(-request.place, math.inf if request.deadline is None else request.deadline, next(self._numbers)),
+            scores=np.full(len(pairs), np.nan, dtype=np.float32),
+            waiting=set(range(len(pairs))),
+        )
+
+    def _seconds_ahead(self, place: int) -> float:
+        """Return how long the pairs of this stage's urgency or more will take that wait already."""
+        with self._lock:
+            ahead = [(t.model.fingerprint, t.lengths[n]) for t in self._tickets for n in t.waiting
+                     if t.request.place >= place]  # fmt: skip
+        return sum(length * (self.costs.per_token(name, length) or 0.0) for name, length in ahead)
+
+    def _wait(self, ticket: _Ticket) -> None:
+        """Wait until all is scored, the deadline, or the caller goes away; then nothing of the ticket waits any more."""
+        request = ticket.request
+        while not ticket.ended.is_set():
+            left = math.inf if request.deadline is None else request.deadline - self._clock()
+            if left <= 0 or request.cancelled():
+                break
+            ticket.ended.wait(min(POLL_S, left))
+        self._withdraw(ticket)
+
+    def _withdraw(self, ticket: _Ticket) -> None:
+        with self._lock:
+            ticket.waiting.clear()
+            ticket.ended.set()
+            if ticket in self._tickets:
+                self._tickets.remove(ticket)
+
+    # -- on the device's thread -----------------------------------------------------------------------------------
+
+    def _submit(self) -> None:
+        try:
+            turn = self.device.submit(self._run_batch, priority=Priority.RERANK)
+        except TransientError as error:
+            self._fail_all(error)
+            return
+        turn.add_done_callback(self._turn_ended)
+
+    def _turn_ended(self, turn: Future[None]) -> None:
+        """Let nobody wait for a device that is closed, nor for a mistake of ours."""
+        if turn.cancelled():
+            self._fail_all(TransientError("the models are being shut down"))
+        elif (error := turn.exception()) is not None:
+            self._fail_all(error)
+
+    def _run_batch(self) -> None:
+        """Form one batch, run it, and ask for the next turn if more waits: queries are embedded in between."""
+        batch = self._form()
+        if batch is not None:
+            started = time.perf_counter()
+            try:
+                scores = self._forward(batch)
+            except BaseException as error:
+                self._failed(batch, error)
+            else:
+                self.costs.learn(batch.model.fingerprint, batch.longest, batch.tokens, time.perf_counter() - started)
+                self._scored(batch, scores)
+        with self._lock:
+            self._draining = more = any(ticket.waiting for ticket in self._tickets)
+        if more:
+            self._submit()
+
+    def _forward(self, batch: _Batch) -> NDArray[np.float32]:
+        scores = batch.model.forward([ticket.pairs[place] for ticket, place in batch.places])
+        if scores.shape != (len(batch.places),):
+            raise BadScores(f"{scores.shape} scores came back for {len(batch.places)} passages")
+        if not np.isfinite(scores).all():
+            raise BadScores("a score is not a number")
+        return scores
+
+    def _form(self) -> _Batch | None:
+        """Take the next batch out of the queue."""
+        with self._lock:
+            now = self._clock()
+            tickets = [
+                ticket
+                for ticket in self._tickets
+                if ticket.waiting
+                and (ticket.request.deadline is None or ticket.request.deadline > now)
+                and not ticket.request.cancelled()
+            ]
+            if not tickets:
+                return None
+            tickets.sort(key=lambda ticket: ticket.urgency)
+            model = tickets[0].model
+            budget = self._budget(model, max(tickets[0].lengths[place] for place in tickets[0].waiting))
+            places = _like_length([ticket for ticket in tickets if ticket.model is model], budget)
+            for ticket, place in places:
+                ticket.waiting.discard(place)
+                ticket.running += 1
+            longest = places[0][0].lengths[places[0][1]]
+            return _Batch(model, places, longest, longest * len(places))
+
+    def _budget(self, model: LocalModel, length: int) -> int:
+        """Return how many tokens make a batch."""
+        kind = self.device.name.partition(":")[0]
+        rate = self.costs.per_token(model.fingerprint, length)
+        if rate is None:
+            return FIRST_TOKENS[kind]
+        return int(min(MOST_TOKENS, max(LEAST_TOKENS, BATCH_S[kind] / rate)))
+
+    def _scored(self, batch: _Batch, scores: NDArray[np.float32]) -> None:
+        with self._lock:
+            for (ticket, place), score in zip(batch.places, scores, strict=True):
+                ticket.scores[place] = score
+                self._one_less(ticket)
+
+    def _failed(self, batch: _Batch, error: BaseException) -> None:
+        with self._lock:
+            for ticket, _ in batch.places:
+                ticket.error = error
+                ticket.waiting.clear()
+                self._one_less(ticket)
+
+    def _one_less(self, ticket: _Ticket) -> None:
+        ticket.running -= 1
+        if not ticket.running and not ticket.waiting:
+            ticket.ended.set()
+
+    def _fail_all(self, error: BaseException) -> None:
+        with self._lock:
+            self._draining = False
+            for ticket in self._tickets:
+                ticket.error = error
+                ticket.waiting.clear()
+                ticket.ended.set()
+
+
+def _like_length(tickets: Sequence[_Ticket], budget: int) -> list[tuple[_Ticket, int]]:
+    """Return the pairs of one batch, longest first.
+
+    From the most urgent few batches' worth it takes the longest pair of the most urgent request, and round it those of
+    like length, shorter and longer, for as long as tokens and padding stay within their bounds.
+    """
+    urgent: list[tuple[int, _Ticket, int]] = []
+    tokens = 0
+    for ticket in tickets:
+        for place in ticket.waiting:
+            urgent.append((ticket.lengths[place], ticket, place))
+            tokens += ticket.lengths[place]
+        if tokens >= budget * LOOKAHEAD:
+            break
+    urgent.sort(key=lambda one: (-one[0], one[2]))
+    start = next(number for number, one in enumerate(urgent) if one[1] is tickets[0])
+    start, end = window([length for length, _, _ in urgent], start, budget)
+    return [(ticket, place) for _, ticket, place in urgent[start:end]]
+
+
+def window(lengths: Sequence[int], place: int, budget: int) -> tuple[int, int]:
+    """Return the widest [start, end) round `place` of falling lengths with `budget` tokens, of which few are padding."""
+    start, end, real = place, place + 1, lengths[place]
+    while True:
+        for first, last in ((start, end + 1), (start - 1, end)):
+            if first < 0 or last > len(lengths):
+                continue
+            added = lengths[last - 1] if last > end else lengths[first]
+            padded = lengths[first] * (last - first)
+            if padded <= budget and padded - real - added <= WASTE_SHARE * budget:
+                start, end, real = first, last, real + added
+                break
+        else:
+            return start, end
