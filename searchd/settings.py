@@ -33,6 +33,9 @@ OPTIONS = {
 }
 """Which kinds an option of a stage is for: given to another it would do nothing, so it is refused."""
 
+INSTRUCTED_PROVIDERS = ("voyage", "zeroentropy", "vllm")
+"""Of remote stages, those whose API takes an instruction."""
+
 RESERVED = frozenset({"bm25", "dense", "rrf", "relevance", "wait", "retrieve", "fuse", "load", "rerank", "present"})
 """What systems and steps are called in answers; no stage may be."""
 
@@ -106,13 +109,17 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             default = next(field.default for field in msgspec.structs.fields(type(self)) if field.name == option)
             if self.kind not in kinds and getattr(self, option) != default:
                 raise ValueError(f"{option} is for stages of kind {', '.join(kinds)}; {self.name!r} is {self.kind}")
+        if self.instruction and not self.takes_instruction:
+            raise ValueError(
+                f"no instruction goes to {self.provider!r}; of providers {', '.join(INSTRUCTED_PROVIDERS)} take one"
+            )
         if self.step >= self.window:
             raise ValueError("step must be smaller than window, or passages between windows are never compared")
 
     @property
     def takes_instruction(self) -> bool:
         """Whether a request may give this stage an instruction."""
-        return self.kind in OPTIONS["instruction"]
+        return self.kind in OPTIONS["instruction"] and (self.kind != "remote" or self.provider in INSTRUCTED_PROVIDERS)
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

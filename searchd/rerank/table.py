@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 from indexer.errors import ConfigError
 from indexer.settings import Settings
 from searchd.rerank.cross_encoder import load_cross_encoder
+from searchd.rerank.remote import load_remote
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.settings import LOCAL_KINDS, Stage
 
-RERANKERS: dict[str, Callable[[Stage, Settings, Scheduler], Reranker]] = {"cross_encoder": load_cross_encoder}
+RERANKERS: dict[str, Callable[[Stage, Settings, Scheduler], Reranker]] = {
+    "cross_encoder": load_cross_encoder,
+    "remote": load_remote,
+}
 
 WARM_UP = [PassageText("It works as it was built to. " * words) for words in (2, 10, 40, 40)]
 PER_REQUEST = ("depth", "keep", "max_length", "long", "instruction", "budget_ms", "blend", "enabled")

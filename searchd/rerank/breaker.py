@@ -1,0 +1,80 @@
+"""A breaker before a service that fails: after some failures in a row it is left alone for a while, then tried once.
+
+Closed: every call may go. Open: none, and who asks is told when. Half-open: one call tries; its end closes or opens.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from indexer.errors import Busy
+
+FAILURES = 5
+"""In a row, after which a service is left alone."""
+PAUSE_S = 15.0
+MOST_HOLD_S = 120.0
+"""Longest wait that a service may ask for: a wrong header must not switch a stage off for a day."""
+
+
+class Breaker:
+    """Counts how calls of one service end. Thread-safe.
+
+    Who called `enter` and was let in tells the end by one of `succeeded`, `failed` and `abandoned`.
+    """
+
+    def __init__(
+        self, *, failures: int = FAILURES, pause_s: float = PAUSE_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._most = failures
+        self._pause_s = pause_s
+        self._clock = clock
+        self._failures = 0
+        self._open_until: float | None = None
+        self._asked_to_wait = False
+        self._probing = False
+        self._lock = threading.Lock()
+
+    def enter(self) -> None:
+        """Let a call go. Raises: Busy, in words for every reader, while the service is left alone."""
+        with self._lock:
+            if self._open_until is None:
+                return
+            why = "asks to wait" if self._asked_to_wait else f"failed {self._failures} times"
+            left = self._open_until - self._clock()
+            if left > 0:
+                raise Busy(f"the reranking service {why}; tried again in {math.ceil(left)} s")
+            if self._probing:
+                raise Busy(f"the reranking service {why}; it is being tried again")
+            self._probing = True
+
+    def succeeded(self) -> None:
+        """Close."""
+        with self._lock:
+            self._failures, self._open_until = 0, None
+            self._probing = self._asked_to_wait = False
+
+    def failed(self) -> bool:
+        """Count a failure; open after the last one allowed, and after a failed trial. Return whether this one opened."""
+        with self._lock:
+            self._failures += 1
+            opens = self._probing or (self._open_until is None and self._failures >= self._most)
+            self._probing = False
+            if opens:
+                self._open_until = self._clock() + self._pause_s
+                self._asked_to_wait = False
+            return opens
+
+    def abandoned(self) -> None:
+        """Forget a call that was given up before it ended: it tells nothing."""
+        with self._lock:
+            self._probing = False
+
+    def hold(self, seconds: float) -> None:
+        """Open for as long as the service asked."""
+        with self._lock:
+            until = self._clock() + min(seconds, MOST_HOLD_S)
+            if self._open_until is None or until > self._open_until:
+                self._open_until, self._asked_to_wait = until, True
