@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from indexer.errors import ConfigError
 from indexer.settings import Settings
 from searchd.rerank.cross_encoder import load_cross_encoder
+from searchd.rerank.listwise import load_listwise
 from searchd.rerank.remote import load_remote
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
@@ -21,6 +22,7 @@ from searchd.settings import LOCAL_KINDS, Stage
 
 RERANKERS: dict[str, Callable[[Stage, Settings, Scheduler], Reranker]] = {
     "cross_encoder": load_cross_encoder,
+    "listwise": load_listwise,
     "remote": load_remote,
 }
 
