@@ -1,7 +1,10 @@
-"""Where torch work runs: one thread a process, fed by a priority queue, on cuda, mps or the CPU.
+"""Where torch work runs: on the workers of one device, fed by a priority queue: cuda, mps or the CPU.
 
-Query embedding goes before reranking, reranking before ingestion. Work whose caller gave up, or whose deadline has
-passed, is dropped unrun. torch itself is imported when the device is first asked what it is.
+A GPU has one worker; a CPU has one per core, each with one thread of torch. Threads that share an operation wait for
+each other at its end, and where anything else runs beside they wait long (4 to 8 times slower than one thread, measured
+on two busy cores); workers with work of their own never do. Query embedding goes before reranking, reranking before
+ingestion. Work whose caller gave up, or whose deadline has passed, is dropped unrun. torch itself is imported when the
+device is first asked what it is.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import gc
 import heapq
 import itertools
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -46,8 +50,13 @@ class _Work:
     future: Future[Any] = field(compare=False)
 
 
+CLOSING_S = 5.0
+MOST_WORKERS = 16
+"""Beyond so many cores, workers have several threads each."""
+
+
 class Device:
-    """One worker thread for torch. Thread-safe. A hung call cannot be killed: callers wait with their own deadline."""
+    """Worker threads for torch. Thread-safe. A hung call cannot be killed: callers wait with their own deadline."""
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._wanted = settings.device
@@ -58,8 +67,9 @@ class Device:
         self._numbers = itertools.count()
         self._ready = threading.Condition()
         self._closed = False
-        self._busy_since: float | None = None
-        self._thread: threading.Thread | None = None
+        self._busy_since: dict[int, float] = {}
+        self._started: list[threading.Thread] = []
+        self._own = threading.local()
 
     def submit(self, call: Callable[[], T], *, priority: Priority, deadline: float | None = None) -> Future[T]:
         """Queue `call`; its future is cancelled if `deadline` (monotonic seconds) passes before it starts.
@@ -70,22 +80,35 @@ class Device:
         with self._ready:
             if self._closed:
                 raise TransientError("the models are being shut down")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="device", daemon=True)
-                self._thread.start()
             self._drop_dead()
             heapq.heappush(self._queue, _Work(priority, next(self._numbers), call, deadline, future))
+            if len(self._started) < self.workers and len(self._queue) + len(self._busy_since) > len(self._started):
+                self._start(len(self._started))
             self._ready.notify()
         return future
 
+    def _start(self, number: int) -> None:
+        thread = threading.Thread(target=self._run, args=(number,), name=f"device-{number}", daemon=True)
+        self._started.append(thread)
+        thread.start()
+
+    @property
+    def workers(self) -> int:
+        """How many calls run at once: one on a GPU, and until it is known what the device is."""
+        name = self.__dict__.get("name", self._wanted)
+        return min(self._threads, MOST_WORKERS) if name == "cpu" else 1
+
     def run(self, call: Callable[[], T], *, priority: Priority, deadline: float | None = None) -> T:
-        """Run `call` and return its value; on the device's own thread at once.
+        """Run `call` and return its value; on a thread of the device's own at once.
 
         Raises: TimeoutError at the deadline (queued work is then dropped); TransientError if the device is closed.
         """
-        if threading.current_thread() is self._thread:
+        if threading.current_thread() in self._started:
             return call()
-        future = self.submit(call, priority=priority, deadline=deadline)
+        return self.wait_for(self.submit(call, priority=priority, deadline=deadline), deadline=deadline)
+
+    def wait_for(self, future: Future[T], *, deadline: float | None = None) -> T:
+        """Return the value of submitted work. Raises as `run` does."""
         try:
             return future.result(None if deadline is None else max(0.0, deadline - self._clock()))
         except TimeoutError:
@@ -106,7 +129,7 @@ class Device:
             self._queue = [work for work in self._queue if not work.future.cancelled()]
             heapq.heapify(self._queue)
 
-    def _run(self) -> None:
+    def _run(self, number: int) -> None:
         while True:
             with self._ready:
                 while not self._queue and not self._closed:
@@ -114,13 +137,14 @@ class Device:
                 if self._closed:
                     return
                 work = heapq.heappop(self._queue)
-                self._busy_since = self._clock()
+                self._busy_since[number] = self._clock()
             self._do(work)
             del work  # otherwise its tensors live until the next one comes
             with self._ready:
-                self._busy_since = None
+                del self._busy_since[number]
 
     def _do(self, work: _Work) -> None:
+        self._limit_threads()
         if work.deadline is not None and self._clock() >= work.deadline:
             work.future.cancel()
         if not work.future.set_running_or_notify_cancel():
@@ -131,22 +155,24 @@ class Device:
             work.future.set_exception(error)
 
     def health(self) -> dict[str, float]:
-        """Return how much waits, and for how long the call in hand has run (`busy_for_s`)."""
+        """Return how much waits, and for how long the longest call in hand has run (`busy_for_s`)."""
         with self._ready:
             self._drop_dead()
-            busy = 0.0 if self._busy_since is None else self._clock() - self._busy_since
+            busy = self._clock() - min(self._busy_since.values()) if self._busy_since else 0.0
             return {"queued": float(len(self._queue)), "busy_for_s": busy}
 
     def close(self) -> None:
-        """Drop what is queued and end the thread (not waiting for a call that hangs)."""
+        """Drop what is queued and end the threads (not waiting for a call that hangs)."""
         with self._ready:
             self._closed = True
             dropped, self._queue = self._queue, []
             self._ready.notify_all()
         for work in dropped:
             work.future.cancel()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout=5)
+        end = time.monotonic() + CLOSING_S
+        for thread in self._started:
+            if thread is not threading.current_thread():
+                thread.join(timeout=max(0.0, end - time.monotonic()))
 
     # -- what torch is told ---------------------------------------------------------------------------------------
 
@@ -178,26 +204,19 @@ class Device:
             return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
         return torch.bfloat16 if self.name == "cpu" and cpu_has_bfloat16() else torch.float32
 
+    def _limit_threads(self) -> None:
+        """Tell torch, once it is there, how many threads this worker has; each thread has a figure of its own."""
+        if "torch" not in sys.modules or "name" not in self.__dict__:
+            return
+        wanted = max(1, self._threads // self.workers)
+        if getattr(self._own, "threads", None) != wanted:
+            sys.modules["torch"].set_num_threads(wanted)
+            self._own.threads = wanted
+
     def prepare(self) -> None:
-        """Tell torch how many threads it has; to be called on the device's own thread before a model runs."""
-        import torch
-
-        torch.set_num_threads(self._threads)
-
-    @contextlib.contextmanager
-    def half_of_the_threads(self) -> Iterator[None]:
-        """Leave the other half to what runs beside; on the device's own thread.
-
-        Threads of torch wait for each other at every step: with BM25 on one of two cores, a query is embedded in 8 ms
-        on the other one, and in 14 ms on both.
-        """
-        import torch
-
-        torch.set_num_threads(max(1, self._threads // 2))
-        try:
-            yield
-        finally:
-            torch.set_num_threads(self._threads)
+        """Find out what the device is and how many threads it has; on a thread of its own, before a model runs."""
+        _ = self.name
+        self._limit_threads()
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-BATCH_TOKENS = 1024
-"""Tokens of one device job while indexing: about 50 ms on two cores, so that a query never waits longer."""
+BATCH_TOKENS = 512
+"""Tokens of one device job while indexing: about 50 ms of a core, so that a query never waits longer."""
 MAX_BATCH_TEXTS = 64
 QUERIES_KEPT = 1024
 
 
 class Embedder:
-    """A loaded model. Thread-safe; every forward runs on the device's one thread."""
+    """A loaded model. Thread-safe; every forward runs on a thread of the device's."""
 
     def __init__(self, model: SentenceTransformer, settings: Settings, device: Device, fingerprint: str) -> None:
         self._model = model
@@ -61,7 +62,7 @@ class Embedder:
                 self._queries.move_to_end(text)
                 return self._queries[text]
         prompted = self._query_prompt + text
-        rows = self._device.run(partial(self._embed_one, prompted), priority=Priority.QUERY, deadline=deadline_s)
+        rows = self._device.run(partial(self._forward, [prompted]), priority=Priority.QUERY, deadline=deadline_s)
         vector: NDArray[np.float32] = rows[0]
         vector.flags.writeable = False  # shared by all who ask the same
         with self._lock:
@@ -78,14 +79,16 @@ class Embedder:
         prompted = [self._passage_prompt + text for text in texts]
         lengths = [min(self.max_tokens, len(e.ids)) for e in self.tokenizer.encode_batch_fast(prompted)]
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        running: deque[tuple[list[int], Future[NDArray[np.float32]]]] = deque()
         for rows in batches_by_length(lengths):
             batch = [prompted[row] for row in rows]
-            vectors[rows] = self._device.run(partial(self._forward, batch), priority=Priority.INGEST)
+            running.append((rows, self._device.submit(partial(self._forward, batch), priority=Priority.INGEST)))
+            if len(running) > self._device.workers:
+                first, found = running.popleft()
+                vectors[first] = self._device.wait_for(found)
+        for rows, found in running:
+            vectors[rows] = self._device.wait_for(found)
         return vectors
-
-    def _embed_one(self, text: str) -> NDArray[np.float32]:
-        with self._device.half_of_the_threads():
-            return self._forward([text])
 
     def _forward(self, texts: list[str]) -> NDArray[np.float32]:
         vectors = sentence_vectors(self._model, texts) if self._is_plain else self._encoded(texts)

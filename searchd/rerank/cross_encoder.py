@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 class CrossEncoderModel:
     """A loaded cross-encoder. See `LocalModel`."""
 
+    packs = False
+
     def __init__(self, model: Any, tokenizer: Any, fingerprint: str) -> None:
         if not tokenizer.is_fast:
             raise ValueError("it has no tokenizer.json, and none can be made of what it has")

@@ -63,7 +63,7 @@ class PassageTokenizer:
 
 
 class LocalModel(Protocol):
-    """What a kind of local model is. `frame` is called from any thread, `forward` on the device's own thread only."""
+    """What a kind of local model is. `frame` is called from any thread, `forward` on the device's own threads only."""
 
     @property
     def fingerprint(self) -> str:
@@ -72,6 +72,10 @@ class LocalModel(Protocol):
     @property
     def path(self) -> str:
         """How it runs, in words for `/readyz`: `cross_encoder, bfloat16, padded batches`."""
+
+    @property
+    def packs(self) -> bool:
+        """Whether a batch runs without padding, whatever the lengths."""
 
     @property
     def longest(self) -> int:

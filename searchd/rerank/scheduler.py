@@ -1,7 +1,8 @@
 """One queue of pairs before the device: requests share batches, formed the moment the device is free.
 
-A batch is of one model, within a budget of tokens, of pairs of like length. Later stages go first, then nearer
-deadlines. Pairs that nobody waits for any more leave the queue at once. There is no timed wait: a batch is what is there.
+A batch is of one model, within a budget of tokens; of pairs of like length, unless the model packs them without padding.
+Later stages go first, then nearer deadlines. Pairs that nobody waits for any more leave the queue at once. There is no
+timed wait: a batch is what is there, shared out among the device's workers.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from searchd.rerank.types import BadScores, ScoreRequest
 
 BATCH_S = {"cpu": 0.08, "mps": 0.04, "cuda": 0.02}
 """What one batch should take: a query's embedding, and who cancels, waits for that long at most."""
-FIRST_TOKENS = {"cpu": 1024, "mps": 4096, "cuda": 16384}
-LEAST_TOKENS, MOST_TOKENS = 256, 131072
+FIRST_TOKENS = {"cpu": 512, "mps": 4096, "cuda": 16384}
+LEAST_TOKENS, MOST_TOKENS = 128, 131072
 MOST_WAITING = 1_000_000
 """Tokens in the queue; a request beyond that is refused."""
 WASTE_SHARE = 0.06
@@ -58,7 +59,6 @@ class _Ticket:
 class _Batch:
     model: LocalModel
     places: list[tuple[_Ticket, int]]
-    """Longest first."""
     longest: int
     tokens: int
     """Padding included."""
@@ -74,7 +74,8 @@ class Scheduler:
         self._tickets: list[_Ticket] = []
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        self._draining = False
+        self._turns = 0
+        """Calls of `_run_batch` that are with the device."""
 
     # -- asked by rerankers ---------------------------------------------------------------------------------------
 
@@ -83,8 +84,8 @@ class Scheduler:
 
         At least one if the queue is empty: what was measured in a slow moment must not switch a stage off for good.
         """
-        ahead = self._seconds_ahead(place)
-        fitting = self.costs.fitting(model.fingerprint, lengths, seconds * MARGIN - ahead)
+        ahead, workers = self._seconds_ahead(place), self.device.workers
+        fitting = self.costs.fitting(model.fingerprint, lengths, workers * seconds * MARGIN - ahead)
         if fitting is None:
             return len(lengths)
         return max(fitting, 1 if ahead == 0 and lengths else 0)
@@ -100,9 +101,9 @@ class Scheduler:
             if waiting + sum(ticket.lengths) > MOST_WAITING:
                 raise Busy(f"{waiting:,} tokens wait to be reranked, which is the most")
             self._tickets.append(ticket)
-            start = not self._draining
-            self._draining = True
-        if start:
+            turns = max(0, min(self.device.workers - self._turns, len(pairs)))
+            self._turns += turns
+        for _ in range(turns):
             self._submit()
         self._wait(ticket)
         if ticket.error is not None:
@@ -128,7 +129,7 @@ class Scheduler:
         )
 
     def _seconds_ahead(self, place: int) -> float:
-        """Return how long the pairs of this stage's urgency or more will take that wait already."""
+        """Return how many seconds of a worker the pairs take that wait already and go before this stage."""
         with self._lock:
             ahead = [(t.model.fingerprint, t.lengths[n]) for t in self._tickets for n in t.waiting
                      if t.request.place >= place]  # fmt: skip
@@ -181,7 +182,8 @@ class Scheduler:
                 self.costs.learn(batch.model.fingerprint, batch.longest, batch.tokens, time.perf_counter() - started)
                 self._scored(batch, scores)
         with self._lock:
-            self._draining = more = any(ticket.waiting for ticket in self._tickets)
+            more = any(ticket.waiting for ticket in self._tickets)
+            self._turns -= not more
         if more:
             self._submit()
 
@@ -208,21 +210,24 @@ class Scheduler:
                 return None
             tickets.sort(key=lambda ticket: ticket.urgency)
             model = tickets[0].model
-            budget = self._budget(model, max(tickets[0].lengths[place] for place in tickets[0].waiting))
-            places = _like_length([ticket for ticket in tickets if ticket.model is model], budget)
+            tickets = [ticket for ticket in tickets if ticket.model is model]
+            budget = self._budget(model, tickets)
+            places = _in_order(tickets, budget) if model.packs else _like_length(tickets, budget)
             for ticket, place in places:
                 ticket.waiting.discard(place)
                 ticket.running += 1
-            longest = places[0][0].lengths[places[0][1]]
-            return _Batch(model, places, longest, longest * len(places))
+            lengths = [ticket.lengths[place] for ticket, place in places]
+            longest = max(lengths)
+            return _Batch(model, places, longest, sum(lengths) if model.packs else longest * len(places))
 
-    def _budget(self, model: LocalModel, length: int) -> int:
-        """Return how many tokens make a batch."""
+    def _budget(self, model: LocalModel, tickets: Sequence[_Ticket]) -> int:
+        """Return how many tokens make a batch: what takes its time, or a worker's share of the most urgent request."""
         kind = self.device.name.partition(":")[0]
-        rate = self.costs.per_token(model.fingerprint, length)
-        if rate is None:
-            return FIRST_TOKENS[kind]
-        return int(min(MOST_TOKENS, max(LEAST_TOKENS, BATCH_S[kind] / rate)))
+        lengths = [tickets[0].lengths[place] for place in tickets[0].waiting]
+        rate = self.costs.per_token(model.fingerprint, max(lengths))
+        budget = FIRST_TOKENS[kind] if rate is None else BATCH_S[kind] / rate
+        share = sum(tickets[0].lengths) / self.device.workers if self.device.workers > 1 else math.inf
+        return int(min(MOST_TOKENS, max(LEAST_TOKENS, min(budget, share))))
 
     def _scored(self, batch: _Batch, scores: NDArray[np.float32]) -> None:
         with self._lock:
@@ -244,11 +249,23 @@ class Scheduler:
 
     def _fail_all(self, error: BaseException) -> None:
         with self._lock:
-            self._draining = False
+            self._turns = 0
             for ticket in self._tickets:
                 ticket.error = error
                 ticket.waiting.clear()
                 ticket.ended.set()
+
+
+def _in_order(tickets: Sequence[_Ticket], budget: int) -> list[tuple[_Ticket, int]]:
+    """Return the pairs of one batch, the most urgent first, each request's in its own order."""
+    places: list[tuple[_Ticket, int]] = []
+    for ticket in tickets:
+        for place in sorted(ticket.waiting):
+            budget -= ticket.lengths[place]
+            if places and budget < 0:
+                return places
+            places.append((ticket, place))
+    return places
 
 
 def _like_length(tickets: Sequence[_Ticket], budget: int) -> list[tuple[_Ticket, int]]:

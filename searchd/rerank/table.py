@@ -100,8 +100,8 @@ class RerankerCache:
     def check(self, stages: Iterable[Stage]) -> None:
         """Load every model of these stages and score some pairs, so that serving starts warm. Raises: ConfigError."""
         for stage in stages:
-            if stage.kind not in LOCAL_KINDS:  # an API that is away now, or costs money, must not hold up a start
-                self.of(stage)
+            if stage.kind not in LOCAL_KINDS:  # its key and address are looked at; an API that is away may come back
+                _ = self.of(stage).fingerprint
                 continue
             try:
                 self.of(stage).score(warm_up_of(stage), WARM_UP)

@@ -1,4 +1,4 @@
-"""The one thread of torch: what goes first, what is dropped, and what callers see when a call hangs."""
+"""The workers of torch: what goes first, what is dropped, and what callers see when a call hangs."""
 
 from __future__ import annotations
 
@@ -36,9 +36,47 @@ class Blocked:
         self.released.wait(10)
 
 
-def test_a_call_runs_on_the_one_thread_and_its_value_comes_back(device: Device) -> None:
+def test_a_call_runs_on_the_device_s_thread_and_its_value_comes_back(device: Device) -> None:
     names = {device.run(lambda: threading.current_thread().name, priority=Priority.INGEST) for _ in range(3)}
-    assert names == {"device"}
+    assert names == {"device-0"}
+
+
+def test_a_cpu_has_as_many_workers_as_threads_each_with_one_thread_of_torch() -> None:
+    device = Device(Settings(device="cpu", threads=3))
+    together = threading.Barrier(3, timeout=5)
+
+    def call() -> tuple[str, int]:
+        device.prepare()
+        together.wait()
+        return threading.current_thread().name, torch.get_num_threads()
+
+    try:
+        found = [device.submit(call, priority=Priority.INGEST) for _ in range(3)]
+        assert {one.result(10) for one in found} == {("device-0", 1), ("device-1", 1), ("device-2", 1)}
+    finally:
+        device.close()
+
+
+def test_many_cores_are_shared_among_sixteen_workers() -> None:
+    device = Device(Settings(device="cpu", threads=40))
+    assert device.workers == 16
+
+    def threads() -> int:
+        device.prepare()
+        return torch.get_num_threads()
+
+    try:
+        assert device.run(threads, priority=Priority.QUERY) == 2
+    finally:
+        device.close()
+
+
+def test_until_it_is_known_whether_there_is_a_gpu_there_is_one_worker() -> None:
+    device = Device(Settings(device="auto", threads=4))
+    assert device.workers == 1
+    expected = 4 if device.name == "cpu" else 1
+    assert device.workers == expected
+    assert Device(Settings(device="cuda", threads=4)).workers == 1
 
 
 def test_queries_go_before_reranking_and_reranking_before_ingestion_each_in_order(device: Device) -> None:
@@ -149,22 +187,6 @@ def test_torch_gets_the_threads_of_the_setting(device: Device) -> None:
         return torch.get_num_threads()
 
     assert device.run(threads, priority=Priority.QUERY) == 1
-
-
-def test_half_of_the_threads_are_left_to_others_and_come_back() -> None:
-    device = Device(Settings(threads=4))
-
-    def seen() -> list[int]:
-        device.prepare()
-        found = [torch.get_num_threads()]
-        with device.half_of_the_threads():
-            found.append(torch.get_num_threads())
-        return [*found, torch.get_num_threads()]
-
-    try:
-        assert device.run(seen, priority=Priority.QUERY) == [4, 2, 4]
-    finally:
-        device.close()
 
 
 def test_the_collector_rests_while_libraries_are_imported_and_never_looks_at_them() -> None:

@@ -31,7 +31,7 @@ FRAME = Frame(np.array([1, 2], dtype=np.int32), np.array([3], dtype=np.int32))
 class SumModel:
     """Scores a pair by the sum of its passage's ids; notes the batches, and does what it is told in between."""
 
-    path, longest = "sums", 10_000
+    path, packs, longest = "sums", False, 10_000
 
     def __init__(self, fingerprint: str = "sum") -> None:
         self.fingerprint = fingerprint
@@ -52,7 +52,7 @@ class SumModel:
 
 @pytest.fixture
 def device() -> Iterator[Device]:
-    opened = Device(Settings(device="cpu"))
+    opened = Device(Settings(device="cpu", threads=1))
     yield opened
     opened.close()
 
@@ -115,7 +115,7 @@ def test_requests_that_wait_together_share_a_batch(device: Device, scheduler: Sc
     model = SumModel()
     with ThreadPoolExecutor(8) as clients:
         with Held(device):
-            lengths = [(40 + n % 3, 41 + n % 3) for n in range(8)]
+            lengths = [(20 + n % 3, 21 + n % 3) for n in range(8)]
             futures = [clients.submit(scheduler.score, model, pairs(*two), asked()) for two in lengths]
             until(lambda: scheduler.waiting() == 16)
         assert [tuple(future.result(10).tolist()) for future in futures] == lengths
@@ -315,6 +315,34 @@ def test_a_window_holds_its_place_within_its_tokens_and_little_padding(
     if end - start > 1:
         assert padded <= budget
     assert padded - sum(lengths[start:end]) <= module.WASTE_SHARE * budget
+
+
+def test_a_model_that_packs_gets_pairs_in_the_order_of_their_requests(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(module.FIRST_TOKENS, "cpu", 200)
+    monkeypatch.setitem(module.BATCH_S, "cpu", 0.0)
+    monkeypatch.setattr(module, "LEAST_TOKENS", 200)
+    model = SumModel()
+    model.packs = True
+    lengths = [7, 97, 17, 47, 97, 7, 300, 17]
+    assert scheduler.score(model, pairs(*lengths), asked()).tolist() == lengths
+    assert model.batches == [[10, 100, 20, 50], [100, 10], [303], [20]]
+
+
+def test_one_request_is_shared_out_among_the_workers() -> None:
+    device = Device(Settings(device="cpu", threads=2))
+    scheduler, together = Scheduler(device), threading.Barrier(2, timeout=10)
+
+    class Meeting(SumModel):
+        def forward(self, batch: Sequence[Pair]) -> NDArray[np.float32]:
+            together.wait()
+            return super().forward(batch)
+
+    model = Meeting()
+    assert scheduler.score(model, pairs(*[97] * 4), asked()).tolist() == [97] * 4
+    assert model.batches == [[100, 100], [100, 100]]
+    device.close()
 
 
 # -- what fits ------------------------------------------------------------------------------------------------------
