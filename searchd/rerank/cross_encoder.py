@@ -19,6 +19,7 @@ from indexer.packing import pack_linears
 from indexer.settings import Settings
 from indexer.weights import digest_of, first_line, house_folder, model_folder, no_progress_bars
 from searchd.rerank import house
+from searchd.rerank.adapters import Adapter, adapter_of, digest_with, refuse_adapter, with_adapter
 from searchd.rerank.local import Frame, LocalReranker, Pair, PassageTokenizer, padded
 from searchd.rerank.pairs import PairFrames
 from searchd.rerank.scheduler import Scheduler
@@ -81,7 +82,10 @@ def longest_of(config: Any, tokenizer: Any) -> int:
     return min(int(tokenizer.model_max_length), positions - offset)
 
 
-ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "longformer")
+ROBERTA_LIKE = (
+    "roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "longformer", "mpnet", "roberta-prelayernorm", "data2vec-text",
+    "xmod", "ibert", "luke",
+)  # fmt: skip
 
 
 def logits_of(model: Any, inputs: dict[str, NDArray[np.int64]]) -> torch.Tensor:
@@ -103,13 +107,15 @@ def load_cross_encoder(stage: Stage, settings: Settings, scheduler: Scheduler) -
 
     name, device = stage.model, scheduler.device
     try:
+        adapter = adapter_of(stage)
         if name in house.HOUSE_MODELS:
-            model = device.run(lambda: _load_house(name, device), priority=Priority.QUERY)
+            model = device.run(lambda: _load_house(name, adapter, device), priority=Priority.QUERY)
         else:
             plain, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
             trusted = plain in settings.trust_remote_code
             folder = model_folder(plain, revision, trusted=trusted)
-            model = device.run(lambda: _load_folder(folder, trusted, device), priority=Priority.QUERY)
+            refuse_adapter(folder)
+            model = device.run(lambda: _load_folder(folder, trusted, adapter, device), priority=Priority.QUERY)
     except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
         raise ConfigError(
             f"stage model {name!r} cannot be loaded: {first_line(error)}. `model` takes a packaged name "
@@ -119,17 +125,18 @@ def load_cross_encoder(stage: Stage, settings: Settings, scheduler: Scheduler) -
     return LocalReranker(model, scheduler)
 
 
-def _load_house(name: str, device: Device) -> CrossEncoderModel:
+def _load_house(name: str, adapter: Adapter | None, device: Device) -> CrossEncoderModel:
     with importing():
         from transformers import AutoTokenizer
 
     device.prepare()
     tokenizer = AutoTokenizer.from_pretrained(house_folder(), local_files_only=True)
     model: Any = house.load(name, device.dtype).to(device.name)  # type: ignore[arg-type]  # transformers hides torch's own signature
-    return _ready(CrossEncoderModel(model, tokenizer, house.HOUSE_MODELS[name]), device)
+    model = with_adapter(model, adapter, set())
+    return _ready(CrossEncoderModel(model, tokenizer, digest_with(house.HOUSE_MODELS[name], adapter)), device)
 
 
-def _load_folder(folder: Path, trusted: bool, device: Device) -> CrossEncoderModel:
+def _load_folder(folder: Path, trusted: bool, adapter: Adapter | None, device: Device) -> CrossEncoderModel:
     with importing():
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -138,11 +145,13 @@ def _load_folder(folder: Path, trusted: bool, device: Device) -> CrossEncoderMod
     # trusted code may lie in another repository
     options = {"trust_remote_code": trusted, "local_files_only": not trusted}
     tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-    model: Any = AutoModelForSequenceClassification.from_pretrained(
-        folder, use_safetensors=True, dtype=device.dtype, **options
+    model: Any
+    model, notes = AutoModelForSequenceClassification.from_pretrained(
+        folder, use_safetensors=True, dtype=device.dtype, output_loading_info=True, **options
     )
-    model.to(device.name).eval()
-    return _ready(CrossEncoderModel(model, tokenizer, digest_of(folder)), device)
+    model.to(device.name)
+    model = with_adapter(model, adapter, set(notes["missing_keys"])).eval()
+    return _ready(CrossEncoderModel(model, tokenizer, digest_with(digest_of(folder), adapter)), device)
 
 
 def _ready(model: CrossEncoderModel, device: Device) -> CrossEncoderModel:
