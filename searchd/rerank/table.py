@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import ConfigError
 from indexer.settings import Settings
+from searchd.rerank.causal import load_causal
 from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.listwise import load_listwise
 from searchd.rerank.remote import load_remote
@@ -24,6 +25,7 @@ RERANKERS: dict[str, Callable[[Stage, Settings, Scheduler], Reranker]] = {
     "cross_encoder": load_cross_encoder,
     "listwise": load_listwise,
     "remote": load_remote,
+    "causal": load_causal,
 }
 
 WARM_UP = [PassageText("It works as it was built to. " * words) for words in (2, 10, 40, 40)]

@@ -1,0 +1,146 @@
+"""prompt + tokenizer -> the frame around a passage, and the tokenizer that makes passages fit into it.
+
+Passages are tokenised alone, once, whatever the query; joined with head and tail they must give the ids of the whole
+prompt. Where white space before a passage belongs to its first token depends on the tokenizer, so it is tried out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from indexer.errors import ConfigError
+from searchd.rerank.local import Frame, PassageTokenizer
+from searchd.rerank.prompts import BOS, EOS, Prompt
+from searchd.rerank.types import TokenIds
+
+LEAST_TOKENS = 8
+"""What the prompt must leave of a stage's `max_length` for query and passage."""
+PROBES = (
+    "word", "A sentence, with punctuation. And another\none", "2024-01-31", "(in brackets)", "\"quoted\"", "äöü 漢字 🙂",
+    "-", "'s", "#heading", "/path/to/it", "e\u0301", "ends with spaces  ", "ends with a line\n", "two\n\nblocks", "_x_", "…",
+)  # fmt: skip
+"""Passages by which the seams are tried out; what white space before a passage does is not among them."""
+QUERY = "how does it work"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seam:
+    """Where a prompt is cut so that a passage can be tokenised alone."""
+
+    dropped: int
+    """Characters of white space that the text before the passage loses."""
+    prefix: str
+    """Text that is tokenised with the passage."""
+    after: str
+    """Text after the passage."""
+
+
+class PromptPassages(PassageTokenizer):
+    """Makes ids of a passage that stands inside a prompt. Thread-safe.
+
+    Control tokens that are spelt out in a passage stay plain text: a document must not end its turn and answer for the model.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, prefix: str, stripped: bool) -> None:
+        own = Tokenizer.from_str(tokenizer.to_str())
+        own.encode_special_tokens = True
+        super().__init__(own)
+        self._prefix, self._stripped = prefix, stripped
+        self.fingerprint = hashlib.sha256(f"{self.fingerprint}|{prefix!r}|{stripped}|plain".encode()).hexdigest()
+
+    def encode(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return int32[n] of each text, in order."""
+        return super().encode([self._prefix + (text.strip() if self._stripped else text) for text in texts])
+
+
+class PromptFrames:
+    """Makes frames of a prompt; `passages` makes the ids that stand in them. Thread-safe."""
+
+    def __init__(self, tokenizer: Tokenizer, prompt: Prompt, bos_id: int | None, eos_id: int | None) -> None:
+        """Raises: ValueError if the tokenizer lacks a token of the prompt, or joins texts so that none can stand alone."""
+        self._tokenizer = tokenizer
+        self._prompt = prompt
+        self._tokens = {BOS: bos_id, EOS: eos_id}
+        if missing := [token for token in prompt.segments if token in self._tokens and self._tokens[token] is None]:
+            raise ValueError(f"its tokenizer has no token for {', '.join(missing)}, which its prompt needs")
+        self._seam, self.passages = self._find_seam()
+
+    def frame(self, query: str, instruction: str, limit: int) -> Frame:
+        """Return the frame of a query, which gets half of what the prompt leaves of `limit` tokens at most.
+
+        Raises: ConfigError if the prompt leaves less than LEAST_TOKENS.
+        """
+        head, tail = self._around(self._seam, "", instruction)
+        room = limit - len(head) - len(tail)
+        if room < LEAST_TOKENS:
+            raise ConfigError(
+                f"max_length {limit} is too small: prompt and instruction take {len(head) + len(tail)} tokens; "
+                f"it takes {len(head) + len(tail) + LEAST_TOKENS} or more"
+            )
+        head, tail = self._around(self._seam, self._cut(query, room // 2), instruction)
+        return Frame(head=np.asarray(head, dtype=np.int32), tail=np.asarray(tail, dtype=np.int32))
+
+    def whole(self, query: str, instruction: str, document: str) -> list[int]:
+        """Return the ids of a whole prompt, each segment tokenised as one text: what frame and passage must add up to."""
+        segments, instruction = self._prompt.asked(instruction)
+        if self._prompt.stripped:
+            query, document = query.strip(), document.strip()
+        return self._join(segments, {"query": query, "instruction": instruction, "document": document})
+
+    def answer_id(self, word: str) -> int:
+        """Return the token of an answer. Raises: ValueError if it is not one token."""
+        ids = self._ids(word, {})
+        if len(ids) != 1:
+            raise ValueError(f"its tokenizer has no single token {word!r}, which its prompt needs")
+        return ids[0]
+
+    def _around(self, seam: _Seam, query: str, instruction: str) -> tuple[list[int], list[int]]:
+        """Return the ids before and after the passage."""
+        segments, instruction = self._prompt.asked(instruction)
+        place = next(number for number, segment in enumerate(segments) if "{document}" in segment)
+        values = {"query": query.strip() if self._prompt.stripped else query, "instruction": instruction}
+        before = segments[place].partition("{document}")[0]
+        head = (*segments[:place], before[: len(before) - seam.dropped])
+        return self._join(head, values), self._join((seam.after, *segments[place + 1 :]), values)
+
+    def _find_seam(self) -> tuple[_Seam, PromptPassages]:
+        """Try out the ways to cut before and after the passage; the first that adds up for all PROBES is right."""
+        segment = next(segment for segment in self._prompt.segments if "{document}" in segment)
+        before, _, after = segment.partition("{document}")
+        blank = before[len(before.rstrip()) :]
+        lefts = dict.fromkeys([(0, ""), (len(blank), blank), (len(blank), "")])
+        wholes = [self.whole(QUERY, "", probe) for probe in PROBES]
+        for (dropped, prefix), right in itertools.product(lefts, dict.fromkeys([after, after.lstrip()])):
+            seam = _Seam(dropped, prefix, right)
+            passages = PromptPassages(self._tokenizer, prefix, self._prompt.stripped)
+            head, tail = self._around(seam, QUERY, "")
+            if [[*head, *ids.tolist(), *tail] for ids in passages.encode(PROBES)] == wholes:
+                return seam, passages
+        raise ValueError("its tokenizer joins a passage with the prompt around it, so this prompt is not made for it")
+
+    def _cut(self, query: str, tokens: int) -> str:
+        """Return as much of a query's beginning as makes so many tokens."""
+        encoding = self._tokenizer.encode(query, add_special_tokens=False)
+        return query if len(encoding.ids) <= tokens else query[: encoding.offsets[max(1, tokens) - 1][1]]
+
+    def _join(self, segments: Sequence[str], values: dict[str, str]) -> list[int]:
+        return [token for segment in segments for token in self._ids(segment, values)]
+
+    def _ids(self, segment: str, values: dict[str, str]) -> list[int]:
+        token = self._tokens.get(segment)
+        if token is not None:
+            return [token]
+        ids: list[int] = self._tokenizer.encode(filled(segment, values), add_special_tokens=False).ids
+        return ids
+
+
+def filled(segment: str, values: dict[str, str]) -> str:
+    """Return a segment with its placeholders replaced, once: what stands in a value is left alone."""
+    return re.sub(r"\{(query|instruction|document)\}", lambda found: values.get(found[1], found[0]), segment)
