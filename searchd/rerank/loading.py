@@ -7,6 +7,7 @@ Files are found and hashed on the caller's thread, weights are read on the devic
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,13 @@ def dtype_of(stage: Stage, device: Device) -> torch.dtype:
 
 
 def fast_tokenizer(source: Source) -> Any:
-    """Return a model's tokenizer. Raises: ValueError if it is not a fast one."""
+    """Return a model's tokenizer. Raises: ValueError if it is not a fast one, and none can be made of its files."""
+    slow = not (source.folder / "tokenizer.json").is_file() and any(source.folder.glob("*.model"))
+    if slow and importlib.util.find_spec("sentencepiece") is None:
+        raise ValueError(
+            "it has no tokenizer.json, and to make one of its SentencePiece model the package sentencepiece is needed; "
+            "run: pip install sentencepiece"
+        )
     with importing():
         from transformers import AutoTokenizer
 

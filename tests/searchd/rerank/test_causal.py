@@ -337,6 +337,18 @@ def test_a_model_without_a_score_head_is_refused(tmp_path: Path, settings: Setti
     refused(write_decoder(tmp_path / "model", "llama"), "rankllama", "its files lack score.weight", settings, scheduler)
 
 
+def test_a_model_with_code_of_its_own_is_refused_and_its_code_does_not_run(
+    tmp_path: Path, settings: Settings, scheduler: Scheduler
+) -> None:
+    folder, trace = write_decoder(tmp_path / "model", "qwen3"), tmp_path / "it-ran"
+    (folder / "mine.py").write_text(f"open({str(trace)!r}, 'w')\n")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "zeroentropy", "auto_map": {"AutoConfig": "mine.C", "AutoModelForCausalLM": "mine.M"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    refused(folder, "zerank", "trust_remote_code", settings, scheduler)
+    assert not trace.exists()
+
+
 def test_pickled_weights_are_never_read(tmp_path: Path, settings: Settings, scheduler: Scheduler) -> None:
     folder = write_decoder(tmp_path / "model", "qwen3")
     (folder / "model.safetensors").unlink()

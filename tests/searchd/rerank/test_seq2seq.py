@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,19 @@ def test_a_model_that_does_not_answer_true_or_false_is_refused(
     words = (folder / "tokenizer.json").read_text().replace('"▁true"', '"▁tru"').replace('\\u2581true"', '\\u2581tru"')
     (folder / "tokenizer.json").write_text(words)
     with pytest.raises(ConfigError, match="no single token 'true'"):
+        load(folder, settings, scheduler)
+
+
+def test_a_tokenizer_of_pieces_alone_names_the_package_that_reads_it(
+    tmp_path: Path, settings: Settings, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_t5(tmp_path / "t5")
+    (folder / "tokenizer.json").rename(folder / "spiece.model")
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "sentencepiece" else found(name, *rest)
+    )
+    with pytest.raises(ConfigError, match=r"no tokenizer.json.*run: pip install sentencepiece"):
         load(folder, settings, scheduler)
 
 
