@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import peft
 import pytest
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from indexer.device import Device
 from indexer.errors import ConfigError
 from searchd.rerank import house
 from searchd.rerank.causal import load_causal
@@ -127,6 +129,23 @@ def test_an_adapter_over_a_cross_encoder(
         expected = [float(model(**tokenizer(QUERY, text, return_tensors="pt")).logits[0, 0]) for text in PASSAGES]
     np.testing.assert_allclose(score(joined), expected, atol=1e-4)
     assert np.abs(score(joined) - score(plain)).max() > 1e-2
+
+
+def test_an_adapter_takes_the_precision_of_its_model(
+    tmp_path: Path, llama: Path, rankllama: Path, settings: Settings, scheduler: Scheduler
+) -> None:
+    exact = load_causal(rankllama_stage(llama, rankllama), settings, scheduler)
+    half = msgspec.structs.replace(rankllama_stage(llama, rankllama), precision="bfloat16")
+    np.testing.assert_allclose(score(load_causal(half, settings, scheduler)), score(exact), atol=0.2)
+    folder = write_encoder(tmp_path / "base", "bert")
+    base = AutoModelForSequenceClassification.from_pretrained(folder)
+    stage = Stage(
+        name="small", model=str(folder), adapter=str(write_adapter(tmp_path / "lora", base, "SEQ_CLS", ["query"]))
+    )
+    exact = load_cross_encoder(stage, settings, scheduler)
+    device = Device(Settings(dtype="bfloat16", threads=1))
+    np.testing.assert_allclose(score(load_cross_encoder(stage, settings, Scheduler(device))), score(exact), atol=0.2)
+    device.close()
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ published code computes, written here again with transformers alone, one pair at
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,30 @@ def test_frame_and_passage_add_up_to_the_whole_prompt(
     for passage, ids in zip(passages, reranker.model.tokenizer.encode(passages), strict=True):
         whole = PUBLISHED[written[1]](tokenizer, query, passage, "", 1 << 20)
         assert [*frame.head, *ids, *frame.tail] == whole, passage
+
+
+def test_frame_and_passage_add_up_whatever_the_text(written: tuple[Path, str], reranker: LocalReranker) -> None:
+    tokenizer, chance = AutoTokenizer.from_pretrained(written[0]), random.Random(7)
+    atoms = [
+        *"a1-(<>|#_:;▁漢🙂ﬁº½",
+        "the ",
+        "yes",
+        "  ",
+        "\n",
+        "\r\n",
+        "\t",
+        "'s",
+        "e\u0301",
+        "\u0301",
+        "\u00a0",
+        "\u200b",
+        "\0",
+    ]
+    for _ in range(300):
+        query, passage = ("".join(chance.choices(atoms, k=chance.randrange(12))) for _ in range(2))
+        frame, (ids,) = reranker.model.frame(query, "", 1 << 20), reranker.model.tokenizer.encode([passage])
+        whole = PUBLISHED[written[1]](tokenizer, query, passage, "", 1 << 20)
+        assert [*frame.head, *ids, *frame.tail] == whole, (query, passage)
 
 
 def test_a_passage_cannot_end_its_turn_and_answer(written: tuple[Path, str], reranker: LocalReranker) -> None:
