@@ -179,6 +179,8 @@ class Device:
     @cached_property
     def name(self) -> str:
         """The torch device: cuda, cuda:N, mps or cpu. Raises: ConfigError if the one asked for is not there."""
+        if self._wanted == "cpu":
+            return "cpu"  # without torch: a process whose models are ONNX never loads it
         import torch
 
         if self._wanted == "auto":

@@ -254,12 +254,36 @@ def list_models() -> None:
 @models.command()
 @click.argument("name")
 @click.argument("folder", type=click.Path(path_type=Path))
-def export(name: str, folder: Path) -> None:
+@click.option(
+    "--onnx", is_flag=True, help="As ONNX, for stages of kind onnx; NAME may be a cross-encoder's folder too."
+)
+@click.option("--int8", is_flag=True, help="With --onnx: int8 beside float32.")
+def export(name: str, folder: Path, onnx: bool, int8: bool) -> None:
     """Write packaged model NAME into FOLDER, as an ordinary CrossEncoder."""
+    if int8 and not onnx:
+        raise click.UsageError("--int8 is for --onnx")
+    if onnx:
+        export_as_onnx(name, folder, int8)
+        return
     from searchd.rerank.house import export as write
 
     write(name, folder)
     output.print(f"{name} was written to {folder}; CrossEncoder({str(folder)!r}) loads it", soft_wrap=True)
+
+
+def export_as_onnx(name: str, folder: Path, int8: bool) -> None:
+    """Write a model as ONNX and say how its scores compare with torch's."""
+    with console.status("Writing and comparing ..."):
+        from searchd.rerank.onnx_export import export_onnx
+
+        checks = export_onnx(name, folder, int8=int8)
+    for check in checks:
+        size = check.graph.stat().st_size / 1e6
+        line = (
+            f'model = "{check.graph}"  # {size:.0f} MB; against torch in float32: logits within {check.worst:.2g}, '
+            f"Spearman {check.spearman:.4f}, top 10 {check.top:.0%} the same"
+        )
+        output.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def run_command(command: Callable[[], object], program: str) -> int:

@@ -14,6 +14,12 @@ LAYERS = {"indexer": {"indexer"}, "searchd": {"indexer", "searchd"}, "web": {"in
 ROOFS = {"searchd.app", "searchd.__main__", "indexer.__main__"}
 LAZY = {"torch", "transformers", "sentence_transformers", "safetensors", "huggingface_hub", "peft"}
 """First import takes seconds: allowed inside functions."""
+LAZY = {"torch", "transformers", "sentence_transformers", "safetensors", "huggingface_hub"} | {
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+}
+"""First import takes seconds, or they come with an extra: allowed inside functions."""
 LAZY_MODULES = {"indexer.vectors.server"}
 """Likewise: qdrant-client takes 0.6 s of every start, and the default backend does without."""
 

@@ -70,12 +70,7 @@ def export(name: str, folder: Path) -> None:
     from safetensors.torch import save_file
 
     tensors = state_dict(name)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not empty; name a new folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be made: {error.strerror}") from error
+    make_folder(folder)
     config: dict[str, Any] = json.loads((house_folder() / "config.json").read_text(encoding="utf-8"))
     config |= {
         "architectures": ["BertForSequenceClassification"],
@@ -90,3 +85,13 @@ def export(name: str, folder: Path) -> None:
     save_file({k: v.float().contiguous() for k, v in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
     for file in TOKENIZER_FILES:
         shutil.copyfile(house_folder() / file, folder / file)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for a model. Raises: InputError if it is there and not empty, or cannot be made."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not empty; name a new folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror}") from error
