@@ -16,8 +16,11 @@ from indexer.errors import ConfigError
 from indexer.settings import HOUSE_EMBEDDER
 
 HOUSE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
-"""What is fetched of a hub model, and what a folder's digest covers; no pickled weights among them."""
+PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "artifact.metadata")
+"""What is fetched of a hub model, and what a folder's digest covers; no pickled weights among them.
+
+The last is JSON of ColBERT's: lengths, markers, and whether expansion tokens are attended to.
+"""
 OTHER_RUNTIMES = ("onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*")
 
 

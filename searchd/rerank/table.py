@@ -17,6 +17,7 @@ from searchd.rerank.causal import load_causal
 from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.listwise import load_listwise
 from searchd.rerank.remote import load_remote
+from searchd.rerank.late_interaction import load_late_interaction
 from searchd.rerank.onnx import load_onnx
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.seq2seq import load_seq2seq
@@ -29,6 +30,7 @@ RERANKERS: dict[str, Callable[[Stage, Settings, Scheduler], Reranker]] = {
     "remote": load_remote,
     "causal": load_causal,
     "seq2seq": load_seq2seq,
+    "late_interaction": load_late_interaction,
     "onnx": load_onnx,
 }
 

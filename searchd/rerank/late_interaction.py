@@ -1,0 +1,188 @@
+"""Late interaction (ColBERT): a vector a token; a score is the sum over the query's tokens of the best passage token.
+
+Takes folders and hub names in the layouts of Stanford's ColBERT, PyLate and sentence-transformers' MultiVectorEncoder.
+A query's vectors are computed once and remembered; `late_queries.py` says which tokens it has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.device import Device, Priority, importing
+from indexer.embedder import plain_tokenizer
+from indexer.errors import ConfigError
+from indexer.packing import pack_linears
+from indexer.settings import Settings
+from indexer.weights import digest_of, first_line, model_folder, no_progress_bars
+from searchd.rerank.cross_encoder import longest_of
+from searchd.rerank.late_files import refuse_missing_weights, refuse_other_models
+from searchd.rerank.late_queries import QueryIds, passage_frame, query_form
+from searchd.rerank.local import Frame, LocalReranker, Pair, PassageTokenizer, padded
+from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.types import Reranker
+from searchd.settings import Stage
+
+if TYPE_CHECKING:
+    import torch
+
+QUERIES_KEPT = 256
+"""Their vectors are remembered: 32 x 128 numbers each."""
+
+
+class LateInteractionModel:
+    """A loaded late-interaction model. See `LocalModel`."""
+
+    def __init__(self, encoder: Any, fingerprint: str) -> None:
+        wrapped = encoder.tokenizer
+        if not wrapped.is_fast:
+            raise ValueError("it has no tokenizer.json, and none can be made of what it has")
+        if wrapped.pad_token_id is None:
+            raise ValueError("its tokenizer has no padding token")
+        self._encoder = encoder
+        self._plain = plain_tokenizer(wrapped)
+        self._pad_id = int(wrapped.pad_token_id)
+        self._has_types = "token_type_ids" in wrapped.model_input_names
+        self._mean = encoder.similarity_fn_name == "meanmaxsim"
+        self._queries: OrderedDict[QueryIds, torch.Tensor] = OrderedDict()
+        self.tokenizer = PassageTokenizer(self._plain)
+        self.longest = longest_of(encoder[0].model.config, wrapped)
+        self._form = query_form(encoder, self._plain, self.longest)
+        self._head, self._tail = passage_frame(encoder, self._plain)
+        self.dimension = int(encoder.get_embedding_dimension())
+        self.fingerprint = fingerprint
+        self.path = f"late_interaction, {dtype_name(encoder)}, {self.dimension} dimensions, padded batches"
+
+    def frame(self, query: str, instruction: str, limit: int) -> Frame:
+        """See `LocalModel.frame`; the query is read apart, so that its length takes nothing from the passage."""
+        ids = self._plain.encode(query, add_special_tokens=False).ids
+        return Frame(head=self._head, tail=self._tail, state=self._form.ids(ids))
+
+    def forward(self, batch: Sequence[Pair]) -> NDArray[np.float32]:
+        """Return float32[len(batch)]: MaxSim in float32."""
+        import torch
+
+        ids, mask, _ = padded(batch, self._pad_id)
+        with torch.inference_mode():
+            vectors, scored = self._embed(ids, mask, "document")
+            scores = torch.empty(len(batch), dtype=torch.float32)
+            for query in dict.fromkeys(pair.frame.state for pair in batch):
+                rows = [row for row, pair in enumerate(batch) if pair.frame.state == query]
+                scores[rows] = max_sim(self._query_vectors(query), vectors[rows], scored[rows], mean=self._mean).cpu()
+        array: NDArray[np.float32] = scores.numpy()
+        return array
+
+    def passage_vectors(self, pairs: Sequence[Pair]) -> list[NDArray[np.float32]]:
+        """Return float32[n, dim] of the tokens of each passage that are scored; on the device's own thread only."""
+        import torch
+
+        ids, mask, _ = padded(pairs, self._pad_id)
+        with torch.inference_mode():
+            vectors, scored = self._embed(ids, mask, "document")
+        return [rows[kept].cpu().numpy() for rows, kept in zip(vectors, scored, strict=True)]
+
+    def _query_vectors(self, query: QueryIds) -> torch.Tensor:
+        """Return float32[n, dim] of a query's scored tokens. Only the device's thread comes here: no lock."""
+        known = self._queries.get(query)
+        if known is None:
+            ids, attended, added = (
+                np.asarray([row], dtype=np.int64) for row in (query.ids, query.attended, query.added)
+            )
+            vectors, scored = self._embed(ids, attended, "query", query_expansion_positions=added.astype(bool))
+            known = self._queries[query] = vectors[0][scored[0]]
+            if len(self._queries) > QUERIES_KEPT:
+                self._queries.popitem(last=False)
+        self._queries.move_to_end(query)
+        return known
+
+    def _embed(
+        self, ids: NDArray[np.int64], mask: NDArray[np.int64], task: str, **more: NDArray[Any]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return float32[texts, tokens, dim] and bool[texts, tokens]: which of them are scored."""
+        import torch
+
+        given = {"input_ids": ids, "attention_mask": mask, **more}
+        if self._has_types:
+            given["token_type_ids"] = np.zeros_like(ids)
+        device = self._encoder.device
+        features: dict[str, Any] = {name: torch.from_numpy(array).to(device) for name, array in given.items()}
+        features = self._encoder(features | {"modality": "text"}, task=task)
+        return features["token_embeddings"].float(), features["attention_mask"].bool()
+
+    def pack(self) -> None:
+        """Lay out linear layers for the CPU."""
+        ids = np.asarray([self._form.ids(self._plain.encode("how does it work", add_special_tokens=False).ids).ids])
+        pack_linears(self._encoder, lambda: self._embed(ids, np.ones_like(ids), "document")[0])
+
+
+def max_sim(query: torch.Tensor, passages: torch.Tensor, scored: torch.Tensor, *, mean: bool) -> torch.Tensor:
+    """Return float32[passages]: of each query token the largest product with a scored passage token, their sum or mean.
+
+    Source: Khattab and Zaharia, ColBERT, SIGIR 2020, equation 3.
+    """
+    products = passages @ query.T
+    best = products.masked_fill(~scored[:, :, None], float("-inf")).amax(dim=1)
+    return best.mean(dim=1) if mean else best.sum(dim=1)
+
+
+def dtype_name(encoder: Any) -> str:
+    """Return the precision of a model's weights, in a word."""
+    return str(next(encoder.parameters()).dtype).removeprefix("torch.")
+
+
+def load_late_interaction(stage: Stage, settings: Settings, scheduler: Scheduler) -> Reranker:
+    """Load a late-interaction model from a folder or a hub name (`name@revision`).
+
+    Raises: ConfigError naming the setting, what it accepts and why it failed.
+    """
+    from safetensors import SafetensorError
+
+    name, device = stage.model, scheduler.device
+    if stage.precision == "int8":
+        raise ConfigError(
+            f"stage model {name!r}: kind late_interaction has no int8; precision is auto, float32, bfloat16 or float16"
+        )
+    try:
+        plain, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
+        trusted = plain in settings.trust_remote_code
+        folder = model_folder(plain, revision, trusted=trusted)
+        refuse_other_models(folder, trusted=trusted)
+        model = device.run(lambda: _load(folder, trusted, stage.precision, device), priority=Priority.QUERY)
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
+        raise ConfigError(
+            f"stage model {name!r} cannot be loaded: {first_line(error)}. For kind late_interaction `model` takes the Hugging "
+            "Face name of a ColBERT, PyLate or MultiVectorEncoder model with safetensors weights (the hub must be reachable "
+            "the first time), or a folder"
+        ) from error
+    return LocalReranker(model, scheduler)
+
+
+def _load(folder: Path, trusted: bool, precision: str, device: Device) -> LateInteractionModel:
+    with importing():
+        import torch
+        from sentence_transformers import MultiVectorEncoder  # since version 6
+
+    device.prepare()
+    no_progress_bars()
+    dtype = device.dtype if precision == "auto" else getattr(torch, precision)
+    encoder: Any = MultiVectorEncoder(
+        str(folder),
+        device=device.name,
+        trust_remote_code=trusted,
+        local_files_only=not trusted,  # trusted code may lie in another repository
+        model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+    )
+    if not trusted:
+        refuse_missing_weights(encoder[0].model, folder)
+    encoder.to(dtype=dtype).eval()
+    digest = hashlib.sha256(f"{digest_of(folder)} {dtype}".encode()).hexdigest()
+    model = LateInteractionModel(encoder, digest)
+    if device.name == "cpu":
+        model.pack()
+    return model
