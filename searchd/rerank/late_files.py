@@ -63,7 +63,9 @@ def refuse_missing_weights(backbone: Any, folder: Path) -> None:
                 known.update(".".join(steps[start:]) for start in range(len(steps)))
     missing = [name for name, _ in backbone.named_parameters() if name not in known and "pooler" not in name]
     if missing:
-        raise ValueError(f"its files have no weights for {missing[0]} and {len(missing) - 1} more")
+        code = "auto_map" in _read(folder / "config.json")
+        own = "; it has code of its own, which runs if the setting trust_remote_code names it" if code else ""
+        raise ValueError(f"its files have no weights for {missing[0]} and {len(missing) - 1} more{own}")
 
 
 def _read(path: Path) -> Any:

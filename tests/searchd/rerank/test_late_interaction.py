@@ -263,6 +263,9 @@ def test_weights_that_are_missing_are_not_drawn(copied: Callable[[str], Path], s
     name = "bert.encoder.layer.1.output.dense.weight"
     save_file({k: v for k, v in tensors.items() if k != name}, folder / "model.safetensors", {"format": "pt"})
     refused(folder, scheduler, "no weights for encoder.layer.1.output.dense.weight")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "mine.Model"}}))
+    refused(folder, scheduler, "it has code of its own, which runs if the setting trust_remote_code names it")
     save_file(
         {k: v for k, v in tensors.items() if k != "linear.weight"}, folder / "model.safetensors", {"format": "pt"}
     )
