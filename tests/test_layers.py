@@ -12,14 +12,11 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {"indexer": {"indexer"}, "searchd": {"indexer", "searchd"}, "web": {"indexer", "searchd", "web"}}
 """Package -> packages it may import."""
 ROOFS = {"searchd.app", "searchd.__main__", "indexer.__main__"}
-LAZY = {"torch", "transformers", "sentence_transformers", "safetensors", "huggingface_hub", "peft"}
-"""First import takes seconds: allowed inside functions."""
-LAZY = {"torch", "transformers", "sentence_transformers", "safetensors", "huggingface_hub"} | {
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-}
-"""First import takes seconds, or they come with an extra: allowed inside functions."""
+LAZY = {
+    "torch", "transformers", "sentence_transformers", "safetensors", "huggingface_hub",
+    "onnx", "onnxruntime", "onnxscript", "peft", "pydoc_data",
+}  # fmt: skip
+"""First import takes long, or they come with an extra: allowed inside functions."""
 LAZY_MODULES = {"indexer.vectors.server"}
 """Likewise: qdrant-client takes 0.6 s of every start, and the default backend does without."""
 

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 class CausalModel:
     """A loaded causal model. See `LocalModel`."""
 
+    packs = False
+
     def __init__(self, model: Any, tokenizer: Any, prompt: Prompt, fingerprint: str) -> None:
         """Keep the body of `model` and of its head what is read. Raises: ValueError if prompt and model do not fit."""
         self._frames = PromptFrames(plain_tokenizer(tokenizer), prompt, tokenizer.bos_token_id, tokenizer.eos_token_id)

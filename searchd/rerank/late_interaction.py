@@ -21,10 +21,10 @@ from indexer.errors import ConfigError
 from indexer.packing import pack_linears
 from indexer.settings import Settings
 from indexer.weights import digest_of, first_line, model_folder, no_progress_bars
-from searchd.rerank.cross_encoder import longest_of
 from searchd.rerank.late_files import refuse_missing_weights, refuse_other_models
 from searchd.rerank.late_queries import QueryIds, passage_frame, query_form
 from searchd.rerank.local import Frame, LocalReranker, Pair, PassageTokenizer, padded
+from searchd.rerank.pair_texts import longest_of
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import Reranker
 from searchd.settings import Stage
@@ -38,6 +38,8 @@ QUERIES_KEPT = 256
 
 class LateInteractionModel:
     """A loaded late-interaction model. See `LocalModel`."""
+
+    packs = False
 
     def __init__(self, encoder: Any, fingerprint: str) -> None:
         wrapped = encoder.tokenizer

@@ -18,10 +18,10 @@ from tokenizers import Tokenizer
 from indexer.errors import ConfigError
 from indexer.settings import Settings
 from indexer.weights import first_line
-from searchd.rerank.cross_encoder import ROBERTA_LIKE
 from searchd.rerank.house import HOUSE_MODELS
 from searchd.rerank.local import Frame, LocalReranker, Pair, PassageTokenizer, padded
 from searchd.rerank.onnx_files import OnnxFiles, find_onnx
+from searchd.rerank.pair_texts import ROBERTA_LIKE
 from searchd.rerank.pairs import PairFrames
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import Reranker
@@ -37,6 +37,8 @@ EXTRA = "pip install 'searchd[onnx]'"
 
 class OnnxModel:
     """A loaded graph. See `LocalModel`."""
+
+    packs = False
 
     def __init__(self, files: OnnxFiles, threads: int) -> None:
         config, told = read_json(files.folder / "config.json"), read_json(files.folder / "tokenizer_config.json")
@@ -153,7 +155,9 @@ def load_onnx(stage: Stage, settings: Settings, scheduler: Scheduler) -> Reranke
             "and name what it writes"
         )
     try:
-        model = OnnxModel(find_onnx(name), settings.threads or os.cpu_count() or 1)
+        model = OnnxModel(
+            find_onnx(name), max(1, (settings.threads or os.cpu_count() or 1) // scheduler.device.workers)
+        )
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
             f"stage model {name!r} cannot be loaded: {first_line(error)}. For kind onnx `model` takes a folder with "

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 class Seq2SeqModel:
     """A loaded sequence-to-sequence model. See `LocalModel`."""
 
+    packs = False
+
     def __init__(self, model: Any, tokenizer: Any, fingerprint: str) -> None:
         """Keep encoder and decoder of `model`, and of its head what is read. Raises: ValueError if it is not as MonoT5."""
         self._frames = PromptFrames(plain_tokenizer(tokenizer), MONO_T5, None, tokenizer.eos_token_id)

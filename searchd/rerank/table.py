@@ -15,10 +15,10 @@ from indexer.errors import ConfigError
 from indexer.settings import Settings
 from searchd.rerank.causal import load_causal
 from searchd.rerank.cross_encoder import load_cross_encoder
-from searchd.rerank.listwise import load_listwise
-from searchd.rerank.remote import load_remote
 from searchd.rerank.late_interaction import load_late_interaction
+from searchd.rerank.listwise import load_listwise
 from searchd.rerank.onnx import load_onnx
+from searchd.rerank.remote import load_remote
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.seq2seq import load_seq2seq
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest

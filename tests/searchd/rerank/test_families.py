@@ -13,8 +13,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from indexer.errors import ConfigError
 from indexer.weights import house_folder
-from searchd.rerank.cross_encoder import load_cross_encoder, longest_of
+from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.local import LocalReranker
+from searchd.rerank.pair_texts import longest_of
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.settings import Settings, Stage

@@ -1,0 +1,181 @@
+"""Which precision a model runs in: the fastest here whose ranking agrees with float32's, found at its first start.
+
+Builds the model in each precision, scores the same examples with each in turns, and remembers the choice for this model
+and processor in `precision.json` of the data folder. The setting `precision` of a stage, or `dtype`, overrules it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.device import Device, cpu_has_bfloat16
+from searchd.rerank.examples import questions
+from searchd.rerank.local import LocalModel, Pair, parts_of
+
+log = logging.getLogger(__name__)
+
+QUERIES, PASSAGES, MAX_LENGTH = 6, 16, 160
+ROUNDS = 3
+LEAST_SPEARMAN = {"float16": 0.998, "bfloat16": 0.998, "int8": 0.98}
+LEAST_OVERLAP = 0.95
+"""Of the first third of each list."""
+LEAST_GAIN = 1.1
+"""A precision must be so many times faster than the next better one."""
+FILE = "precision.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one precision did on the examples."""
+
+    seconds: float
+    spearman: float
+    overlap: float
+
+
+def precisions_of(device: Device) -> tuple[str, ...]:
+    """Return what this device may run fast, the best first."""
+    import torch
+
+    if device.name.startswith("cuda"):
+        return ("float32", "bfloat16" if torch.cuda.is_bf16_supported() else "float16")
+    if device.name != "cpu":
+        return ("float32",)
+    halves = ("bfloat16",) if cpu_has_bfloat16() else ()
+    return ("float32", *halves, *(("int8",) if torch.cpu._is_vnni_supported() else ()))
+
+
+def choose(
+    fingerprint: str, device: Device, folder: Path, build: Callable[[str], LocalModel]
+) -> tuple[LocalModel, Mapping[str, Trial]]:
+    """Return the model in the precision that was or is chosen, and what was measured now (nothing if it was known).
+
+    `build` raises ValueError for a precision that the model cannot have. Runs on a thread of the device's.
+    """
+    key = f"{fingerprint} on {processor(device)}"
+    known = remembered(folder).get(key)
+    if known in precisions_of(device):
+        try:
+            return build(known), {}
+        except ValueError as error:
+            log.info("%s is chosen anew: %s", key, error)
+    models: dict[str, LocalModel] = {}
+    for precision in precisions_of(device):
+        try:
+            models[precision] = build(precision)
+        except ValueError as error:
+            log.info("not in %s: %s", precision, error)
+    if len(models) == 1:
+        return next(iter(models.values())), {}
+    trials = tried(models)
+    best = fastest(trials)
+    remember(folder, key, best)
+    log.info("%s runs in %s: %s", key, best, trials)
+    return models[best], trials
+
+
+def fastest(trials: Mapping[str, Trial]) -> str:
+    """Return the precision to run in; the first is the standard, the others come with what they lose."""
+    best = next(iter(trials))
+    for name, trial in trials.items():
+        agrees = trial.spearman >= LEAST_SPEARMAN.get(name, 1.0) and trial.overlap >= LEAST_OVERLAP
+        if agrees and trial.seconds * LEAST_GAIN <= trials[best].seconds:
+            best = name
+    return best
+
+
+def tried(models: Mapping[str, LocalModel]) -> dict[str, Trial]:
+    """Score the examples with every model in turns; the first is the standard for the others."""
+    batches = examples(next(iter(models.values())))
+    scores: dict[str, list[NDArray[np.float32]]] = {}
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for name, model in models.items():
+        scores[name] = [model.forward(batch) for batch in batches]
+    for _ in range(ROUNDS):
+        for name, model in models.items():
+            started = time.perf_counter()
+            for batch in batches[:2]:
+                model.forward(batch)
+            seconds[name].append(time.perf_counter() - started)
+    standard = next(iter(scores.values()))
+    return {
+        name: Trial(
+            seconds=statistics.median(seconds[name]),
+            spearman=float(np.mean([spearman(a, b) for a, b in zip(standard, found, strict=True)])),
+            overlap=float(np.mean([overlap(a, b, PASSAGES // 3) for a, b in zip(standard, found, strict=True)])),
+        )
+        for name, found in scores.items()
+    }
+
+
+def examples(model: LocalModel, seed: int = 1) -> list[list[Pair]]:
+    """Return one batch of pairs per example query."""
+    found = []
+    for query, passages in questions(QUERIES, PASSAGES, seed):
+        frame = model.frame(query, "", min(MAX_LENGTH, model.longest))
+        found.append(parts_of(frame, model.tokenizer.encode(passages), min(MAX_LENGTH, model.longest), whole=False)[0])
+    return found
+
+
+def spearman(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Return the rank correlation of two lists of scores; 1 where neither differs."""
+    ranks = [np.argsort(np.argsort(scores, kind="stable"), kind="stable").astype(float) for scores in (first, second)]
+    if len(first) < 2:
+        return 1.0
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def overlap(first: NDArray[np.float32], second: NDArray[np.float32], depth: int) -> float:
+    """Return the share of the first `depth` that both have."""
+    tops = [set(np.argsort(-scores, kind="stable")[:depth].tolist()) for scores in (first, second)]
+    return len(tops[0] & tops[1]) / max(1, len(tops[0]))
+
+
+def processor(device: Device) -> str:
+    """Return what a choice of precision holds for: the processor, and the version of torch."""
+    import torch
+
+    if device.name.startswith("cuda"):
+        return f"{torch.cuda.get_device_name(device.name)}, torch {torch.__version__}"
+    return f"{_cpu_name()}, {os.cpu_count()} cores, torch {torch.__version__}"
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def remembered(folder: Path) -> dict[str, Any]:
+    """Return the choices of this data folder; nothing if the file is not there or not ours."""
+    try:
+        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def remember(folder: Path, key: str, precision: str) -> None:
+    """Keep a choice; where the folder cannot be written it is made again at the next start."""
+    choices: Sequence[tuple[str, Any]] = [*remembered(folder).items(), (key, precision)]
+    fresh = folder / f"{FILE}.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(json.dumps(dict(choices), indent=1), encoding="utf-8")
+        fresh.replace(folder / FILE)
+    except OSError as error:
+        log.warning("the choice of a precision is not kept: %s", error)
