@@ -20,7 +20,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from indexer.errors import ConfigError
 from indexer.owner import Owner
 from searchd.api import openapi, problems
-from searchd.api.running import SearchQueue
+from searchd.api.running import work_queues
 from searchd.services import Services
 from searchd.settings import Settings
 from web import pages, reference
@@ -56,7 +56,7 @@ def create_app(services: Services) -> Litestar:
         dependencies={"services": Provide(provide_services)},
         exception_handlers={Exception: on_error},
         middleware=[with_security_headers],
-        state=State({"searches": SearchQueue()}),
+        state=State({"queues": work_queues()}),
         openapi_config=None,
         request_max_body_size=FORM_OVER_DOCUMENT * services.settings.max_document_mb * 1_000_000,
         signature_types=[Services],

@@ -1,4 +1,7 @@
-"""Runs the pipeline for the handlers: so many searches at once, a bounded queue, an end when the caller leaves."""
+"""Runs blocking work for the handlers: so much at once, a bounded queue, an end when the caller leaves.
+
+Searches and reranking of bare texts each have a queue: the long calls of the one never take the threads of the other.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import asyncio
 import contextlib
 import threading
 import time
-from functools import partial
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import anyio.to_thread
 from anyio import CapacityLimiter
@@ -18,44 +21,61 @@ from indexer.scope import Scope
 from searchd.services import Services
 from searchd.types import Query, SearchResponse
 
-SEARCHES_AT_ONCE = 16
-WAITING_AT_MOST = 64
+T = TypeVar("T")
+Work = Callable[[Callable[[], bool], float], T]
+"""Takes a function that says whether the caller is gone, and when the caller came (monotonic seconds)."""
+
+SEARCHES, RERANKS = "searches", "reranks"
 
 
-class SearchQueue:
-    """Threads for searches, and a bounded number of callers who wait for one. One an application."""
+class WorkQueue:
+    """Threads for one sort of work, and a bounded number of callers who wait for one. One an application."""
 
-    def __init__(self, at_once: int = SEARCHES_AT_ONCE, waiting: int = WAITING_AT_MOST) -> None:
+    def __init__(self, name: str, at_once: int, waiting: int) -> None:
+        self._name = name
         self._at_once = at_once
         self._waiting = waiting
         self._inside = 0
         self._limiter: CapacityLimiter | None = None
 
-    async def run(self, services: Services, query: Query, scope: Scope, gone: threading.Event) -> SearchResponse:
-        """Search on a thread; what a caller waits for one counts against the query's budget.
+    async def run(self, work: Work[T], gone: threading.Event) -> T:
+        """Run on a thread; what a caller waits for one counts against the budget, since `work` is told when it came.
 
-        Raises: Busy when too many wait already; what the pipeline raises.
+        Raises: Busy when too many wait already; what the work raises.
         """
         arrived = time.monotonic()
         if self._inside >= self._at_once + self._waiting:
-            raise Busy(f"{self._waiting} searches wait already; try again in a moment")
+            raise Busy(f"{self._waiting} {self._name} wait already; try again in a moment")
         if self._limiter is None:
             self._limiter = CapacityLimiter(self._at_once)
         self._inside += 1
         try:
-            search = partial(services.pipeline.search, query, scope, gone.is_set, arrived)
-            return await anyio.to_thread.run_sync(search, limiter=self._limiter)
+            return await anyio.to_thread.run_sync(work, gone.is_set, arrived, limiter=self._limiter)
         finally:
             self._inside -= 1
 
 
+def work_queues() -> dict[str, WorkQueue]:
+    """Return the queues of one application, by name."""
+    return {SEARCHES: WorkQueue(SEARCHES, 16, 64), RERANKS: WorkQueue(RERANKS, 4, 16)}
+
+
 async def run_search(request: Request[Any, Any, Any], services: Services, query: Query, scope: Scope) -> SearchResponse:
     """Search for a request whose body was read; once its caller is gone, rerankers stop at their next batch."""
-    queue: SearchQueue = request.app.state["searches"]
+
+    def search(gone: Callable[[], bool], arrived: float) -> SearchResponse:
+        return services.pipeline.search(query, scope, gone, arrived)
+
+    return await run_work(request, SEARCHES, search)
+
+
+async def run_work(request: Request[Any, Any, Any], queue: str, work: Work[T]) -> T:
+    """Run work for a request whose body was read. Raises: see `WorkQueue.run`."""
+    queues: dict[str, WorkQueue] = request.app.state["queues"]
     gone = threading.Event()
     watcher = asyncio.create_task(_watch(request, gone))
     try:
-        return await queue.run(services, query, scope, gone)
+        return await queues[queue].run(work, gone)
     finally:
         watcher.cancel()
         with contextlib.suppress(asyncio.CancelledError):
