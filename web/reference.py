@@ -38,6 +38,7 @@ def _operation(spec: Mapping[str, Any], method: str, path: str, operation: Mappi
     form = contents.get("multipart/form-data", {}).get("schema", {}).get("allOf", [])
     good = next(answer for code, answer in operation["responses"].items() if code < "300")
     given = good.get("content", {}).get("application/json", {})
+    answered = given.get("schema", {})
     return OperationView(
         method=method.upper(),
         path=path,
@@ -51,7 +52,7 @@ def _operation(spec: Mapping[str, Any], method: str, path: str, operation: Mappi
         body=tuple(_fields(spec, posted.get("schema", {}))),
         body_example=_example(posted),
         form=tuple(field for schema in form for field in _fields(spec, schema)),
-        answer=tuple(_fields(spec, given.get("schema", {}))),
+        answer=tuple(_fields(spec, answered.get("items", answered))),
         answer_example=_example(given),
         statuses=tuple((code, answer["description"]) for code, answer in sorted(operation["responses"].items())),
     )

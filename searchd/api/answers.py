@@ -31,8 +31,8 @@ def answer_of(
         hits=tuple(_hit(hit, response, asked, query, profile) for hit in response.hits),
         total=TotalAnswer(value=response.total, relation="eq" if response.total_is_exact else "gte"),
         facets={name: dict(counts) for name, counts in response.facets.items()},
-        systems=tuple(_report(report) for report in response.systems),
-        stages=tuple(_report(report) for report in response.stages),
+        systems=tuple(report_answer(report) for report in response.systems),
+        stages=tuple(report_answer(report) for report in response.stages),
         degraded=response.degraded,
         cursor=cursor,
         timings_ms={name: _ms(ms) for name, ms in response.timings_ms.items()},
@@ -46,7 +46,8 @@ def _ms(value: float) -> float:
     return round(value, 3)
 
 
-def _report(report: StageReport) -> ReportAnswer:
+def report_answer(report: StageReport) -> ReportAnswer:
+    """Return what became of a system or stage."""
     return ReportAnswer(
         name=report.name,
         status=report.status,

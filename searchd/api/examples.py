@@ -75,3 +75,22 @@ DOCUMENTS_BODY: dict[str, Any] = {
     ]
 }
 ACCEPTED: dict[str, Any] = {"task_id": "0b6f3c1e-58f5-4b53-9f0c-6c2d1a3e4f50", "accepted": 1, "unchanged": 0}
+RERANK_BODY: dict[str, Any] = {
+    "model": "large",
+    "query": "how do refunds work",
+    "documents": ["Parcels leave every evening.", "Refunds take five days."],
+    "top_n": 1,
+    "return_documents": True,
+}
+RERANK_ANSWER: dict[str, Any] = {
+    "id": "7a5f6f6e-3d0c-4b56-9d7b-0c0f3f4f1a2b",
+    "model": "large",
+    "results": [{"index": 1, "relevance_score": 0.993, "document": {"text": "Refunds take five days."}}],
+    "usage": {"total_tokens": 19, "prompt_tokens": 19},
+    "meta": {"api_version": {"version": "1"}, "billed_units": {"search_units": 1}},
+}
+TEI_BODY: dict[str, Any] = {
+    "query": "how do refunds work",
+    "texts": ["Parcels leave every evening.", "Refunds take five days."],
+}
+TEI_ANSWER: list[dict[str, Any]] = [{"index": 1, "score": 0.993}, {"index": 0, "score": 0.002}]

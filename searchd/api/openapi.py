@@ -14,7 +14,7 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from searchd.api import collections, documents, maintenance, search, sources, status, tasks
+from searchd.api import collections, documents, maintenance, rerank, search, sources, status, tasks
 from searchd.api.operation import Operation
 from searchd.api.problems import MEDIA_TYPE, Problem
 from searchd.api.reading import read_query
@@ -38,7 +38,7 @@ PROBLEM_EXAMPLE = {
     "type": "about:blank", "title": "Unprocessable Content", "status": 422,
     "detail": "parameter 'limt' is not known; accepted: q, collection, limit", "code": "unknown_parameter",
 }  # fmt: skip
-TOPICS: tuple[Any, ...] = (search, documents, sources, tasks, collections, maintenance, status)
+TOPICS: tuple[Any, ...] = (search, rerank, documents, sources, tasks, collections, maintenance, status)
 DESCRIBED: tuple[HTTPRouteHandler, ...] = tuple(handler for topic in TOPICS for handler in topic.HANDLERS)
 
 
@@ -107,7 +107,7 @@ def describe(handler: HTTPRouteHandler, operation: Operation, path: str, schemas
 
 def operation_id(handler: HTTPRouteHandler, path: str) -> str:
     """Return a name of an operation that is unique and stays: method and path in snake_case."""
-    words = re.sub(r"[^a-z]+", "_", path.lower()).strip("_")
+    words = re.sub(r"[^a-z0-9]+", "_", path.lower()).strip("_")
     return f"{str(next(iter(handler.http_methods))).lower()}_{words}"
 
 
@@ -143,7 +143,8 @@ def _body(operation: Operation) -> dict[str, Any]:
 def _answer(operation: Operation) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": "The answer."}
     if operation.answer is not None:
-        content: dict[str, Any] = {"schema": _ref(operation.answer)}
+        schema: dict[str, Any] = _ref(operation.answer)
+        content = {"schema": {"type": "array", "items": schema} if operation.answer_is_list else schema}
         if operation.answer_example is not None:
             content["example"] = operation.answer_example
         answer["content"] = {"application/json": content}

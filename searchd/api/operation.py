@@ -16,7 +16,10 @@ from searchd.api.schemas import NoParameters
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of the API: structs for the query string, the body and the answer; examples are plain JSON."""
+    """One operation of the API: structs for the query string, the body and the answer (or each entry of its list).
+
+    Examples are plain JSON.
+    """
 
     summary: str
     topic: str
@@ -26,6 +29,7 @@ class Operation:
     body_example: Any = None
     answer_example: Any = None
     query_example: Mapping[str, Any] = field(default_factory=dict)
+    answer_is_list: bool = False
     files: type[msgspec.Struct] | None = None
     """Fields beside the `files` parts, where the body may also be multipart/form-data."""
     writes: bool = False

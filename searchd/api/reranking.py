@@ -1,0 +1,119 @@
+"""A rerank request, whoever's shape it had -> a job on a bounded number of threads -> every text in order.
+
+`rerank.py` and the playground make jobs of what they are sent, and answers of what comes back.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Request
+
+from indexer.errors import Busy, InputError
+from searchd.api.principals import principal_of
+from searchd.api.running import RERANKS, run_work
+from searchd.rerank.choosing import Choice
+from searchd.rerank.lengths import Measured, measured, tokens_of_parts
+from searchd.rerank.texts import TextRanking, rerank_texts
+from searchd.services import Services
+from searchd.settings import Settings
+
+log = logging.getLogger(__name__)
+
+KEPT_S = 0.03
+"""Of the whole time, to write the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RerankJob:
+    """Texts to rank for a query, and how far to read them."""
+
+    query: str
+    texts: tuple[str, ...]
+    choice: Choice
+    instruction: str | None = None
+    beginning_only: bool = False
+    most_tokens: int | None = None
+    """Of a text."""
+    most_parts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """What came of a job: the ranking, tokens of all pairs, what to tell of what was not read."""
+
+    ranking: TextRanking
+    tokens: int
+    warnings: tuple[str, ...]
+
+
+def admit(request: Request[Any, Any, Any], settings: Settings) -> None:
+    """Let a caller in whose key is known. Raises: Forbidden (`invalid_key`).
+
+    Without configured keys any is let in: clients of these APIs cannot be made to send none, and texts that a caller
+    brings along are nobody else's.
+    """
+    if settings.keys:
+        principal_of(request, settings)
+
+
+async def run_rerank(request: Request[Any, Any, Any], services: Services, job: RerankJob) -> Reranked:
+    """Rerank for a request whose body was read; once its caller is gone, rerankers stop at their next batch.
+
+    All of it may take the setting `max_timeout_ms`. Raises: InputError; Busy; TransientError if a text got no score.
+    """
+
+    def work(gone: Callable[[], bool], arrived: float) -> Reranked:
+        return rerank(services, job, arrived + services.settings.max_timeout_ms / 1000 - KEPT_S, gone)
+
+    return await run_work(request, RERANKS, work)
+
+
+def rerank(services: Services, job: RerankJob, deadline: float, gone: Callable[[], bool]) -> Reranked:
+    """Do a job by `deadline` (monotonic seconds)."""
+    if not job.query.strip():
+        raise InputError("query: say what to look for", code="empty_query")
+    if gone():
+        raise Busy("the caller went away before the work began", code="caller_gone")
+    tokenizer = services.engine.embedder.tokenizer
+    query_tokens = measured(tokenizer, [job.query]).tokens
+    texts = measured(tokenizer, job.texts, _limit_of(job, query_tokens))
+    found = rerank_texts(
+        services.pipeline.cascade,
+        job.query,
+        texts.texts,
+        job.choice.stages,
+        deadline=deadline,
+        instruction=job.instruction,
+        beginning_only=job.beginning_only,
+        cancelled=gone,
+    )
+    services.pipeline.metrics.reranked(found.stages)
+    steps = " ".join(f"{report.name}={report.ms:.1f}" for report in found.stages)
+    log.info("rerank model=%s texts=%d tokens=%d %s", job.choice.name, len(job.texts), texts.tokens, steps)
+    return Reranked(found, texts.tokens + query_tokens * len(job.texts), _warnings(job, found, texts, query_tokens))
+
+
+def _limit_of(job: RerankJob, query_tokens: int) -> int | None:
+    """Return how many tokens of a text are read at most, None for all."""
+    limit = math.inf if job.most_tokens is None else job.most_tokens
+    if job.most_parts is not None:
+        longest = max(stage.max_length for stage in job.choice.stages)
+        limit = min(limit, tokens_of_parts(job.most_parts, longest, query_tokens))
+    return None if limit == math.inf else int(limit)
+
+
+def _warnings(job: RerankJob, found: TextRanking, texts: Measured, query_tokens: int) -> tuple[str, ...]:
+    said = [f"{report.name} {report.status}: {report.reason}" for report in found.degraded]
+    if texts.cut:
+        said.append(f"{texts.cut:,} of {len(job.texts):,} documents were cut as the request asks")
+    shortest = min(job.choice.stages, key=lambda stage: stage.max_length)
+    if query_tokens > shortest.max_length // 2:
+        said.append(
+            f"the query has {query_tokens:,} tokens; stage {shortest.name} reads {shortest.max_length // 2} of them"
+        )
+    return tuple(said)
