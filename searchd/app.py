@@ -23,13 +23,13 @@ from searchd.api import openapi, problems
 from searchd.api.running import work_queues
 from searchd.services import Services
 from searchd.settings import Settings
-from web import pages, reference
+from web import pages, playground, reference
 from web.contexts import ErrorPage
 from web.render import SECURITY_HEADERS
 from web.render import respond as respond_with_page
 from web.state import SearchState
 
-HANDLERS: list[Any] = [*openapi.HANDLERS, *pages.HANDLERS, *reference.HANDLERS]
+HANDLERS: list[Any] = [*openapi.HANDLERS, *pages.HANDLERS, *playground.HANDLERS, *reference.HANDLERS]
 GRACE_S = 20
 FORM_OVER_DOCUMENT = 4
 """A form may be this many times as large as its largest file."""

@@ -9,6 +9,7 @@ from indexer.status import CollectionStatus
 from web.answer import Answer
 from web.choices import Choice
 from web.links import Link
+from web.moves import Moves
 from web.reading import Reading
 from web.state import SearchState
 
@@ -179,4 +180,27 @@ class ReferencePage:
     topics: tuple[tuple[str, tuple[OperationView, ...]], ...]
 
 
-Page = SearchPage | DocumentPage | ErrorPage | StatusPage | ReferencePage
+@dataclass(frozen=True, slots=True)
+class PlaygroundPage:
+    """`/playground`: the form as it was filled, and below it the passages in their new order."""
+
+    template: ClassVar[str] = "playground.html"
+    section: str
+    state: SearchState
+    query: str
+    passages: str
+    profile: str
+    profiles: tuple[str, ...]
+    stages: tuple[str, ...]
+    """Those that run."""
+    takes_instruction: bool
+    instruction: str
+    examples: tuple[Choice, ...]
+    most_passages: int
+    most_query_chars: int
+    error: str
+    passages_error: str
+    moves: Moves | None
+
+
+Page = SearchPage | DocumentPage | ErrorPage | StatusPage | ReferencePage | PlaygroundPage

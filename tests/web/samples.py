@@ -7,7 +7,8 @@ from typing import Any
 
 from indexer.status import CollectionStatus
 from indexer.types import Block, Document
-from searchd.settings import Profile
+from searchd.rerank.texts import RankedText, TextRanking
+from searchd.settings import Profile, Settings, Stage
 from searchd.types import Candidate, Highlight, Hit, SearchResponse, StageReport
 from web.answer import answer_of
 from web.choices import Choice, mode_choices, stage_choices
@@ -19,12 +20,15 @@ from web.contexts import (
     FieldErrors,
     Health,
     Page,
+    PlaygroundPage,
     Progress,
     SearchPage,
     StatusPage,
 )
 from web.explain import Fusion
 from web.links import link_of
+from web.moves import moves_of
+from web.playground import Pasted, page_of
 from web.reading import reading_of, shown_metadata
 from web.state import SearchState
 
@@ -173,6 +177,7 @@ def pages(text: str) -> list[Page]:
         ),
         ErrorPage("error", SearchState(), 404, text, text, text),
         status_page(text),
+        playground_page(text),
     ]
 
 
@@ -191,3 +196,22 @@ def status_page(text: str) -> StatusPage:
         1.0,
         2.0,
     )
+
+
+def text_ranking() -> TextRanking:
+    """Return three texts through two stages, of which the second one read two."""
+    texts = (
+        RankedText(2, "large", {"small": 1.5, "large": 4.0}, {"small": 2, "large": 1}),
+        RankedText(1, "large", {"small": 2.5, "large": -1.0}, {"small": 1, "large": 2}),
+        RankedText(0, "small", {"small": -0.5}, {"small": 3, "large": 3}),
+    )
+    return TextRanking(texts, (StageReport("small", "full", 3, 3, 11.0), StageReport("large", "full", 2, 2, 7.0)))
+
+
+def playground_page(text: str) -> PlaygroundPage:
+    """Return the playground with `text` wherever text from outside can be."""
+    moves = moves_of(text_ranking(), (text, text, text), 20.0, (text,), 2)
+    pasted = Pasted(text, text, "default", text)
+    stages = (Stage(name="big", kind="causal", model="m"),)
+    settings = Settings(profiles={"default": Profile(stages=stages), "other": Profile()})
+    return page_of(settings, pasted, moves=moves, error=text, passages_error=text)
