@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/rerank.py`: what is scored, by whom, and how it is timed."""

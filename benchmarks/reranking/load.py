@@ -1,0 +1,144 @@
+"""Many at once: closed-loop clients, and four times as many requests as can be served.
+
+Takes a loaded `Ours`; gives throughput, latency, whether scores depend on company, and what is refused how fast.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.reranking.ours import Ours
+from benchmarks.reranking.timing import top
+from benchmarks.reranking.workload import Group
+from indexer.errors import TransientError
+
+DEADLINE_S = 2.0
+REFUSED_MS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A query with the first so many of its passages."""
+
+    query: str
+    passages: tuple[str, ...]
+
+
+def calls_of(groups: Sequence[Group], count: int) -> list[Call]:
+    """Return calls of 30 to 100 passages, the same in every run."""
+    chance = random.Random(1)
+    sizes = [chance.randint(30, 100) for _ in range(count)]
+    return [
+        Call(group.query, group.passages[:size])
+        for size, group in zip(sizes, (groups[number % len(groups)] for number in range(count)), strict=True)
+    ]
+
+
+def closed(ours: Ours, calls: Sequence[Call], clients: int, seconds: float) -> dict[str, object]:
+    """Let so many clients ask one call after the other for so long; return throughput, latency and each call's top 10."""
+    numbers, lock = iter(range(1 << 30)), threading.Lock()
+    found: dict[int, list[int]] = {}
+    latencies: list[float] = []
+    pairs = [0]
+    until = time.perf_counter() + seconds
+
+    def ask() -> None:
+        while time.perf_counter() < until:
+            with lock:
+                number = next(numbers) % len(calls)
+            started = time.perf_counter()
+            scores = ours.score(calls[number].query, calls[number].passages)
+            with lock:
+                latencies.append((time.perf_counter() - started) * 1000)
+                pairs[0] += len(scores)
+                found[number] = top(scores)
+
+    started = time.perf_counter()
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {
+        "clients": clients,
+        "pairs_per_s": pairs[0] / (time.perf_counter() - started),
+        "p50_ms": statistics.median(latencies),
+        "p95_ms": float(np.quantile(latencies, 0.95)),
+        "calls": len(latencies),
+        "top10": found,
+    }
+
+
+def same_top10(alone: dict[int, list[int]], together: dict[int, list[int]]) -> float:
+    """Return the share of calls with the same top 10, in order, alone and in company."""
+    both = alone.keys() & together.keys()
+    return sum(alone[number] == together[number] for number in both) / max(1, len(both))
+
+
+def overload(ours: Ours, calls: Sequence[Call], capacity: float, times: float, seconds: float) -> dict[str, object]:
+    """Send `times` the capacity (pairs per second), each with a deadline; return goodput and how fast the rest is refused.
+
+    A call does as a stage of the cascade does: it asks how many passages fit, and scores those. Goodput counts pairs
+    scored by their call's deadline; a call that got none was refused.
+    """
+    chance, threads, lock = random.Random(2), [], threading.Lock()
+    good, ends, refusals = [0], Counter[str](), []
+
+    def ask(call: Call) -> None:
+        started = time.monotonic()
+        scored, how = attempt(ours, call, started + DEADLINE_S)
+        with lock:
+            good[0] += scored
+            ends[how] += 1
+            if not scored:
+                refusals.append((time.monotonic() - started) * 1000)
+
+    started = due = time.monotonic()
+    number = 0
+    while due < started + seconds:
+        call = calls[number % len(calls)]
+        time.sleep(max(0.0, due - time.monotonic()))
+        threads.append(threading.Thread(target=ask, args=(call,)))
+        threads[-1].start()
+        due += chance.expovariate(times * capacity / len(call.passages))
+        number += 1
+    sent = time.monotonic() - started
+    for thread in threads:
+        thread.join()
+    goodput = good[0] / max(sent, time.monotonic() - started)
+    return {
+        "times": times,
+        "deadline_ms": DEADLINE_S * 1000,
+        "calls": number,
+        "ends": dict(ends),
+        "goodput_pairs_per_s": goodput,
+        "goodput_share": goodput / capacity,
+        "refused_p50_ms": statistics.median(refusals) if refusals else 0.0,
+        "refused_within_50ms": float(np.mean([ms <= REFUSED_MS for ms in refusals])) if refusals else 1.0,
+    }
+
+
+def attempt(ours: Ours, call: Call, deadline: float) -> tuple[int, str]:
+    """Return how many passages were scored in time, and how it ended."""
+    request = ours.request(call.query, deadline)
+    passages = [ours.stored[text] for text in call.passages]
+    try:
+        fitting = ours.reranker.fits(request, passages, deadline - time.monotonic())
+        if fitting <= 0:
+            return 0, "refused: nothing fits"
+        scores: NDArray[np.float32] = ours.reranker.score(request, passages[:fitting])
+    except TimeoutError:
+        return 0, "late"
+    except TransientError as error:
+        return 0, f"refused: {type(error).__name__}"
+    scored = int(np.isfinite(scores).sum()) if time.monotonic() <= deadline + 0.02 else 0
+    return scored, "whole" if scored == len(passages) else "part" if scored else "late"

@@ -1,0 +1,114 @@
+"""How it is timed and judged: all take turns on the same pairs, ratios of medians, and scores held against float32.
+
+Takes scoring functions by name and groups; gives seconds per round, scores, and how well they agree.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import ir_measures
+import numpy as np
+from ir_measures import Qrel, ScoredDoc, nDCG
+from numpy.typing import NDArray
+
+from benchmarks.reranking.workload import Group, Workload
+
+Scorer = Callable[[str, Sequence[str]], Sequence[float] | NDArray[np.float32]]
+GATES = {"float": (0.999, 0.99, 0.01), "int8": (0.0, 0.95, 0.01)}
+"""Precision -> least mean Spearman, least top-10 overlap, most relative loss of nDCG@10, against float32."""
+
+
+@dataclass(slots=True)
+class Runs:
+    """What one scorer took and gave: seconds by round, scores by query id."""
+
+    seconds: list[float] = field(default_factory=list)
+    scores: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+def in_turns(scorers: Mapping[str, Scorer], groups: Sequence[Group], rounds: int, until: float) -> dict[str, Runs]:
+    """Let every scorer score the same group, round by round; a round is begun before `until` (perf_counter) only.
+
+    The first round's order is turned each time, so that none always runs behind the same other.
+    """
+    runs = {name: Runs() for name in scorers}
+    names = list(scorers)
+    for number in range(rounds):
+        if number >= 3 and time.perf_counter() >= until:
+            break
+        group = groups[number % len(groups)]
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            started = time.perf_counter()
+            scores = scorers[name](group.query, group.passages)
+            runs[name].seconds.append(time.perf_counter() - started)
+            runs[name].scores[group.query_id] = np.asarray(scores, dtype=np.float32)
+    return runs
+
+
+def ratio(theirs: Runs, ours: Runs) -> float:
+    """Return how many times as fast as they we are: the ratio of medians."""
+    return statistics.median(theirs.seconds) / statistics.median(ours.seconds)
+
+
+def pairs_per_s(runs: Runs, pairs: int) -> float:
+    """Return the median throughput of rounds of so many pairs."""
+    return pairs / statistics.median(runs.seconds)
+
+
+def agreement(workload: Workload, plain: Runs, runs: Runs) -> dict[str, float]:
+    """Return Spearman (mean and least), top-10 overlap and relative loss of nDCG@10 against plain float32 scores."""
+    groups = [group for group in workload.groups if group.query_id in plain.scores and group.query_id in runs.scores]
+    pairs = [(plain.scores[group.query_id], runs.scores[group.query_id]) for group in groups]
+    rhos = [spearman(one, other) for one, other in pairs]
+    shared = [len(set(top(one)) & set(top(other))) / len(top(one)) for one, other in pairs]
+    before, after = ndcg(workload, groups, plain), ndcg(workload, groups, runs)
+    return {
+        "queries": len(groups),
+        "spearman_mean": statistics.mean(rhos),
+        "spearman_least": min(rhos),
+        "top10_overlap": statistics.mean(shared),
+        "ndcg10": after,
+        "ndcg10_loss": (before - after) / before if before else 0.0,
+    }
+
+
+def passes(found: Mapping[str, float], precision: str) -> bool:
+    """Say whether scores agree well enough with float32."""
+    rho, overlap, loss = GATES[precision]
+    return found["spearman_mean"] >= rho and found["top10_overlap"] >= overlap and found["ndcg10_loss"] <= loss
+
+
+def ndcg(workload: Workload, groups: Sequence[Group], runs: Runs) -> float:
+    """Return the mean nDCG@10 over these queries, a document by its best passage."""
+    qrels = [
+        Qrel(group.query_id, name, grade) for group in groups for name, grade in workload.qrels[group.query_id].items()
+    ]
+    run = []
+    for group in groups:
+        best: dict[str, float] = {}
+        for name, score in zip(group.documents, runs.scores[group.query_id], strict=True):
+            best[name] = max(best.get(name, -np.inf), float(score))
+        run += [ScoredDoc(group.query_id, name, score) for name, score in best.items()]
+    return float(ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10])
+
+
+def top(scores: NDArray[np.float32], most: int = 10) -> list[int]:
+    """Return the places of the best scores; ties in their order."""
+    return [int(place) for place in np.argsort(-scores, kind="stable")[:most]]
+
+
+def spearman(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Return the rank correlation, ties at their mean rank. Source: Spearman, 1904."""
+    ranks = [mean_ranks(one), mean_ranks(other)]
+    return float(np.corrcoef(ranks)[0, 1])
+
+
+def mean_ranks(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the rank of each score, equal scores sharing their mean rank."""
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return ((ends - counts + ends - 1) / 2.0)[inverse]
