@@ -72,6 +72,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--gpu", action="store_true", help="random weights of true shapes on a CUDA GPU")
     parser.add_argument("--json", type=Path, help="write every figure here")
     parser.add_argument("--rounds", type=int, default=12, help="turns of each at each length, of 100 pairs")
+    parser.add_argument("--queries", type=int, default=40, help="queries that the gates rest on")
     parser.add_argument("--only", choices=PARTS, action="append", help="leave out the other parts")
     parser.add_argument("--lengths", choices=SIZES, action="append", help="leave out the other lengths")
     parser.add_argument(
@@ -135,7 +136,7 @@ def built(names: Sequence[str], folder: Path, pythons: dict[str, str], skipped: 
 
 def at_length(arguments: argparse.Namespace, length: str, ours: dict[str, Ours], theirs: dict[str, Scorer]) -> Report:
     """Time all at one length, and hold their scores against float32."""
-    workload = natural_workload(arguments.dataset, length, queries=8 if arguments.quick else 40)
+    workload = natural_workload(arguments.dataset, length, queries=8 if arguments.quick else arguments.queries)
     scorers: dict[str, Scorer] = {}
     for name, one in ours.items():
         one.store(workload.groups)

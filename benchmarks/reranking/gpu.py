@@ -1,0 +1,179 @@
+"""What a CUDA GPU does: random weights of the true shape of four models, through the product's loader and scheduler.
+
+Speed does not depend on what weights hold. Needs no judged set: passages are random words, as many in each as natural
+passages have tokens. What cannot run is named and left out.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.reranking.load import Call, closed
+from benchmarks.reranking.ours import Ours
+from benchmarks.reranking.workload import CANDIDATES, Group
+from indexer.device import Device
+from searchd.settings import Settings, Stage
+
+WORDS = 20_000
+NATURAL = (6, 46, 96, 125, 155, 172, 187, 196, 201, 223)
+"""Tokens of a passage at the middle of each tenth of Perl's FAQ; with query and special tokens a mean of about 155."""
+CASCADE_MS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A model's configuration, and the figures that guide it: pairs/s, and ms of one query of 100 pairs of 128 tokens."""
+
+    kind: str
+    config: dict[str, Any]
+    pairs_per_s: float
+    one_query_ms: float | None
+
+
+SHAPES = {
+    "minilm-l6": Shape("bert", {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
+                                        "intermediate_size": 1536, "vocab_size": 30_522}, 20_000, 4),
+    "bge-base": Shape("xlm-roberta", {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+                                      "intermediate_size": 3072, "vocab_size": 250_002, "type_vocab_size": 1,
+                                      "max_position_embeddings": 514, "pad_token_id": 1}, 9_000, 10),
+    "v2-m3": Shape("xlm-roberta", {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+                                   "intermediate_size": 4096, "vocab_size": 250_002, "type_vocab_size": 1,
+                                   "max_position_embeddings": 8194, "pad_token_id": 1}, 3_500, 28),
+    "modernbert-base": Shape("modernbert", {"hidden_size": 768, "num_hidden_layers": 22, "num_attention_heads": 12,
+                                            "intermediate_size": 1152, "vocab_size": 50_368, "pad_token_id": 1,
+                                            "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3,
+                                            "sep_token_id": 3}, 6_000, None),
+}  # fmt: skip
+
+
+def measure_gpu(say: Callable[[str], None]) -> dict[str, Any]:
+    """Return every figure; empty, and says so, where there is no CUDA GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        say("skipped: torch finds no CUDA GPU here; all figures of --gpu need one")
+        return {"skipped": "no CUDA GPU"}
+    report: dict[str, Any] = {"gpu": torch.cuda.get_device_name(), "weights": "random, of true shape", "models": {}}
+    say(f"{report['gpu']}, torch {torch.__version__}; random weights of true shape")
+    device, loaded = Device(Settings()), {}
+    with tempfile.TemporaryDirectory() as root:
+        for name, shape in SHAPES.items():
+            try:
+                write(shape, Path(root) / name)
+                loaded[name] = Ours(stage_of(name, Path(root) / name), device)
+                report["models"][name] = measured(name, shape, loaded[name], say)
+            except Exception as error:  # one model that does not run must not cost the figures of the others
+                say(f"{name}: skipped: {type(error).__name__}: {str(error)[:300]}")
+                report["models"][name] = {"skipped": f"{type(error).__name__}: {error}"}
+        if {"minilm-l6", "v2-m3"} <= loaded.keys():
+            ms = report["cascade_ms"] = cascade_ms(loaded["minilm-l6"], loaded["v2-m3"])
+            say(f"cascade minilm-l6 at 100, v2-m3 at 20: {ms:.1f} ms, guide {CASCADE_MS}")
+        else:
+            say("cascade: skipped, one of its models did not load")
+    return report
+
+
+def stage_of(name: str, folder: Path) -> Stage:
+    """Return a stage of a folder's model."""
+    return Stage(name=name, model=str(folder), max_length=512, depth=1000, keep=1000, budget_ms=60_000)
+
+
+def measured(name: str, shape: Shape, ours: Ours, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return throughput of 32 clients at natural lengths, and the latency of one query alone."""
+    natural = [group_of(number, NATURAL) for number in range(64)]
+    even = [group_of(number, (128 - 3 - 12,)) for number in range(16)]
+    ours.store([*natural, *even])
+    calls = [Call(group.query, group.passages) for group in natural]
+    closed(ours, calls, 32, 4.0)
+    found = closed(ours, calls, 32, 12.0)
+    found.pop("top10")
+    ms = one_query_ms(lambda group: ours.score(group.query, group.passages), even)
+    say(
+        f"{name}: {ours.path}; {found['pairs_per_s']:.0f} pairs/s, guide {shape.pairs_per_s:.0f}; one query of "
+        f"{CANDIDATES} x 128 tokens {ms:.1f} ms, guide {shape.one_query_ms or 'none'}"
+    )
+    return {"path": ours.path, "natural": found, "one_query_ms": ms}
+
+
+def one_query_ms(score: Callable[[Group], object], groups: Sequence[Group]) -> float:
+    """Return the median time of a query that has the GPU to itself."""
+    times = []
+    for number in range(60):
+        started = time.perf_counter()
+        score(groups[number % len(groups)])
+        times.append((time.perf_counter() - started) * 1000)
+    return statistics.median(times[10:])
+
+
+def cascade_ms(small: Ours, large: Ours) -> float:
+    """Return the median time of 100 passages through the small model, and its 20 best through the large one."""
+    groups = [group_of(number, (128 - 3 - 12,)) for number in range(16)]
+    for ours in (small, large):
+        ours.store(groups)
+
+    def score(group: Group) -> object:
+        order = (-small.score(group.query, group.passages)).argsort()[:20]
+        return large.score(group.query, [group.passages[place] for place in order])
+
+    return one_query_ms(score, groups)
+
+
+def group_of(number: int, lengths: Sequence[int]) -> Group:
+    """Return a query of 12 tokens and 100 passages of these lengths, words drawn with the number as seed."""
+    chance = random.Random(number)
+
+    def text(count: int) -> str:
+        return " ".join(f"w{chance.randrange(WORDS)}" for _ in range(count))
+
+    passages = tuple(text(lengths[place % len(lengths)]) for place in range(CANDIDATES))
+    return Group(str(number), text(12), passages, tuple(map(str, range(CANDIDATES))))
+
+
+def write(shape: Shape, folder: Path) -> None:
+    """Write a model of this shape with random weights, and a tokenizer that makes one token of each word."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    config = AutoConfig.for_model(shape.kind, num_labels=1, **shape.config)
+    torch.manual_seed(0)
+    model: Any = AutoModelForSequenceClassification.from_config(config, dtype=torch.bfloat16)
+    model.save_pretrained(folder)
+    write_tokenizer(folder, int(config.pad_token_id or 0), config.max_position_embeddings - 2)
+
+
+def write_tokenizer(folder: Path, pad_id: int, longest: int) -> None:
+    """Write a tokenizer of whole words; special tokens stand where models have them, padding at `pad_id`."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["[CLS]", "[SEP]", "[UNK]", "[MASK]"]
+    special.insert(pad_id, "[PAD]")
+    names = [*special, *(f"w{number}" for number in range(WORDS))]
+    tokenizer = Tokenizer(WordLevel({name: place for place, name in enumerate(names)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:0 [SEP]:0",
+        special_tokens=[(name, names.index(name)) for name in ("[CLS]", "[SEP]")],
+    )
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        unk_token="[UNK]",
+        mask_token="[MASK]",
+        model_max_length=longest,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+    wrapped.save_pretrained(folder)
