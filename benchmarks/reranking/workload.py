@@ -21,7 +21,7 @@ from indexer.splitter import Splitter
 from indexer.types import Block, Document
 
 CANDIDATES = 100
-SIZES = {"short": (18, 1), "natural": (200, 1), "long": (440, 4)}
+SIZES = {"short": (18, 1), "natural": (200, 1), "long": (520, 10)}
 """Tokens of a passage at most, and how many documents in a row are joined before they are split into passages.
 
 Natural is what `indexer` makes of the corpus by default. With query and special tokens a pair of Perl's FAQ has a mean
