@@ -1,7 +1,7 @@
 """Pairs a second of rerank-base by ONNX Runtime (float32, int8) and by torch (bfloat16, float32), on this CPU.
 
-Run: python benchmarks/onnx_speed.py [rounds]. All take turns on the same batches, so that what else the machine does
-meets each alike; medians of the rounds are printed.
+Run: python benchmarks/onnx_speed.py [rounds [threads]]. All take turns on the same batches, so that what else the machine does
+meets each alike; medians of the rounds are printed. On a busy machine CPU time with one thread says more.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from indexer.device import Device
-from searchd.rerank.cross_encoder import load_cross_encoder
+from indexer.device import Device, Priority
 from searchd.rerank.local import LocalModel, LocalReranker, Pair
-from searchd.rerank.onnx import load_onnx
 from searchd.rerank.onnx_export import export_onnx
 from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.table import RERANKERS
 from searchd.settings import Settings, Stage
 
 PAIRS, BATCH_TOKENS = 24, 1024
@@ -40,31 +40,43 @@ def batches(model: LocalModel) -> list[list[Pair]]:
     return found
 
 
-def main(rounds: int, folder: Path) -> None:
+def main(rounds: int, threads: int, folder: Path) -> None:
     """Time every form."""
     for check in export_onnx("rerank-base", folder / "base", int8=True):
         print(f"{check.graph.name}: worst {check.worst:.2g}, Spearman {check.spearman:.4f}, top 10 {check.top:.0%}")
-    forms: dict[str, LocalReranker] = {}
-    for dtype in ("bfloat16", "float32"):
-        settings = Settings(device="cpu", dtype=dtype)
-        forms[f"torch {dtype}"] = load_cross_encoder(Stage(name="s"), settings, Scheduler(Device(settings)))  # type: ignore[assignment]
-        settings = Settings(device="cpu")
-    for file in ("model.onnx", "model_int8.onnx"):
-        stage = Stage(name="s", kind="onnx", model=str(folder / "base" / "onnx" / file))
-        forms[f"onnx {file}"] = load_onnx(stage, settings, Scheduler(Device(settings)))  # type: ignore[assignment]
-    work = batches(forms["torch float32"].model)
-    rates: dict[str, list[float]] = {name: [] for name in forms}
+    forms: dict[str, tuple[Device, LocalModel]] = {}
+    for name, stage, dtype in stages(folder / "base" / "onnx"):
+        settings = Settings(device="cpu", dtype=dtype, threads=threads)
+        device = Device(settings)
+        reranker = RERANKERS[stage.kind](stage, settings, Scheduler(device))
+        assert isinstance(reranker, LocalReranker)
+        forms[name] = device, reranker.model
+    work = batches(forms["torch float32"][1])
+    wall: dict[str, list[float]] = {name: [] for name in forms}
+    cpu: dict[str, list[float]] = {name: [] for name in forms}
     for turn in range(rounds + 1):
-        for name, reranker in forms.items():
-            started = time.perf_counter()
+        for name, (device, model) in forms.items():
+            started, busy = time.perf_counter(), time.process_time()
             for batch in work:
-                reranker.model.forward(batch)
+                device.run(partial(model.forward, batch), priority=Priority.RERANK)
             if turn:  # the first is for warming up
-                rates[name].append(PAIRS / (time.perf_counter() - started))
-    for name, found in rates.items():
-        print(f"{name:22} {statistics.median(found):6.1f} pairs/s (best {max(found):.1f})")
+                wall[name].append(PAIRS / (time.perf_counter() - started))
+                cpu[name].append(PAIRS / (time.process_time() - busy))
+    for name in forms:
+        print(
+            f"{name:16} {statistics.median(wall[name]):6.1f} pairs/s (best {max(wall[name]):.1f}), "
+            f"{statistics.median(cpu[name]):.1f} a second of CPU time"
+        )
+
+
+def stages(graphs: Path) -> list[tuple[str, Stage, str]]:
+    """Return what is compared: name, stage and torch's precision."""
+    onnx = [(f"onnx {file}", Stage(name="s", kind="onnx", model=str(graphs / f"{file}.onnx")), "float32")
+            for file in ("model", "model_int8")]  # fmt: skip
+    return [("torch bfloat16", Stage(name="s"), "bfloat16"), ("torch float32", Stage(name="s"), "float32"), *onnx]
 
 
 if __name__ == "__main__":
+    given = [int(argument) for argument in sys.argv[1:]]
     with tempfile.TemporaryDirectory() as temporary:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 9, Path(temporary))
+        main(*(given + [9, 0][len(given) :]), Path(temporary))
