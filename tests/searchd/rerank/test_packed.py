@@ -1,0 +1,160 @@
+"""The packed forward pass: whose models it takes, that it gives their logits, int8's layers, and what it leaves alone."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from indexer.device import Device
+from indexer.errors import ConfigError
+from searchd.rerank.cross_encoder import load_cross_encoder
+from searchd.rerank.encoder import Encoder, joined, runs_of
+from searchd.rerank.linears import Int8Linear, PackedLinear, PlainLinear
+from searchd.rerank.local import Frame, LocalReranker, Pair
+from searchd.rerank.packed import agrees, packed_encoder
+from searchd.rerank.pair_texts import PairTexts
+from searchd.rerank.scheduler import Scheduler
+from searchd.settings import Settings, Stage
+from tests.searchd.rerank.families import write_encoder
+from tests.searchd.rerank.models import scored, write_tiny
+
+QUERY = "how are command line options parsed"
+PASSAGES = ["The argparse module parses options.", "Oil", "", "A longer passage about something else, " * 6]
+needs_int8 = pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="this processor has no integer dot product")
+
+
+def loaded(folder: Path) -> tuple[Any, PairTexts]:
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    return model, PairTexts(model.config, AutoTokenizer.from_pretrained(folder))
+
+
+def ids(*values: int) -> np.ndarray[Any, np.dtype[np.int32]]:
+    return np.array(values, dtype=np.int32)
+
+
+# -- one row of tokens ----------------------------------------------------------------------------------------------
+
+
+def test_pairs_are_joined_with_their_segments_and_starts() -> None:
+    frame = Frame(ids(1, 2), ids(3), passage_type=1)
+    found, types, starts = joined([Pair(frame, ids(7, 8)), Pair(frame, ids())])
+    assert found.tolist() == [1, 2, 7, 8, 3, 1, 2, 3]
+    assert types.tolist() == [0, 0, 1, 1, 1, 0, 0, 1]
+    assert starts.tolist() == [0, 5, 8]
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=30))
+def test_runs_cover_every_sequence_once_and_are_as_long_as_can_be(lengths: list[int]) -> None:
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    runs = runs_of(np.array(lengths), starts)
+    assert [length for _, count, length in runs for _ in range(count)] == lengths
+    assert [start for start, _, _ in runs] == [starts[sum(r[1] for r in runs[:n])] for n in range(len(runs))]
+    assert all(first[2] != second[2] for first, second in itertools.pairwise(runs))
+
+
+# -- whose layers these are -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["bert", "electra", "roberta", "xlm-roberta"])
+@pytest.mark.parametrize("labels", [1, 2])
+def test_it_gives_the_logits_of_bert_and_its_kin(family: str, labels: int, tmp_path: Path) -> None:
+    model, texts = loaded(write_encoder(tmp_path / family, family, labels=labels))
+    pairs = texts.pairs(*PASSAGES)
+    for make in (PlainLinear, PackedLinear):
+        logits = Encoder(model, make).forward(pairs)
+        assert logits.shape == (len(pairs), labels)
+        np.testing.assert_allclose(logits, texts.logits(model, pairs), atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["modernbert", "deberta"])
+def test_other_families_run_as_transformers_has_them(family: str, tmp_path: Path) -> None:
+    model, texts = loaded(write_encoder(tmp_path / family, family))
+    assert packed_encoder(model, texts, "float32", Device(Settings(device="cpu"))) is None
+
+
+def test_a_model_whose_layers_do_something_else_is_found_out(tmp_path: Path) -> None:
+    model, texts = loaded(write_tiny(tmp_path / "tiny"))
+    device = Device(Settings(device="cpu"))
+    assert packed_encoder(model, texts, "float32", device) is not None
+    dense = model.bert.encoder.layer[0].output.dense
+    plain = dense.forward
+    dense.forward = lambda inputs: plain(inputs) * 1.05
+    assert packed_encoder(model, texts, "float32", device) is None
+
+
+def test_logits_that_are_no_numbers_do_not_agree(tmp_path: Path) -> None:
+    model, texts = loaded(write_tiny(tmp_path / "tiny"))
+    encoder = Encoder(model, PlainLinear)
+    assert agrees(encoder, model, texts, 1e-3)
+    with torch.no_grad():
+        model.classifier.weight[:] = float("nan")
+    assert not agrees(Encoder(model, PlainLinear), model, texts, 1e-3)
+
+
+def test_a_score_does_not_depend_on_who_shares_its_batch(tmp_path: Path) -> None:
+    model, texts = loaded(write_tiny(tmp_path / "tiny"))
+    encoder, pairs = Encoder(model, PackedLinear), texts.pairs(*PASSAGES * 4)
+    together = encoder.forward(pairs)
+    alone = torch.cat([encoder.forward([pair]) for pair in pairs])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+# -- int8 -----------------------------------------------------------------------------------------------------------
+
+
+@needs_int8
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.booleans())
+def test_an_int8_layer_is_within_a_hundredth_of_its_range(seed: int, gelu: bool) -> None:
+    chance = torch.Generator().manual_seed(seed)
+    weight, bias = torch.randn(48, 64, generator=chance) * 0.1, torch.randn(48, generator=chance)
+    inputs = torch.randn(200, 64, generator=chance)
+    inputs[:, 5] *= 30  # as some channels of real models are
+    layer, plain = Int8Linear(weight, bias), PlainLinear(weight, bias)
+    np.testing.assert_allclose(layer(inputs, gelu=gelu), plain(inputs, gelu=gelu), atol=1e-5)
+    layer.settle()
+    expected = plain(inputs, gelu=gelu)
+    assert float((layer(inputs, gelu=gelu) - expected).abs().max()) < 0.02 * float(expected.abs().max())
+
+
+@needs_int8
+def test_int8_gives_what_lies_beyond_its_examples_a_bound_and_no_nonsense() -> None:
+    layer = Int8Linear(torch.eye(8), torch.zeros(8))
+    layer(torch.linspace(-1, 1, 80).reshape(10, 8))
+    layer.settle()
+    found = layer(torch.tensor([[100.0] * 8, [-100.0] * 8]))
+    assert float(found[0].min()) > 0.9
+    assert float(found[1].max()) < -0.9
+    assert float(found.abs().max()) < 2
+
+
+@needs_int8
+def test_int8_s_scores_do_not_depend_on_their_batch_and_rank_like_float32s(tmp_path: Path) -> None:
+    device = Device(Settings(device="cpu", threads=1, data_dir=str(tmp_path)))
+    scores = {}
+    for precision in ("float32", "int8"):
+        stage = Stage(name="large", precision=precision)
+        reranker = load_cross_encoder(stage, Settings(data_dir=str(tmp_path)), Scheduler(device))
+        assert isinstance(reranker, LocalReranker)
+        assert f"{precision}, packed" in reranker.model.path
+        scores[precision] = scored(reranker, QUERY, PASSAGES, 64)
+        alone = [scored(reranker, QUERY, [passage], 64)[0] for passage in PASSAGES]
+        np.testing.assert_allclose(scores[precision], alone, atol=1e-4)
+    assert scores["int8"].argmax() == scores["float32"].argmax()
+    device.close()
+
+
+def test_int8_is_refused_for_what_has_no_packed_forward(tmp_path: Path) -> None:
+    folder = write_encoder(tmp_path / "deberta", "deberta")
+    device = Device(Settings(device="cpu", threads=1))
+    with pytest.raises(ConfigError, match="int8 is for BERT"):
+        load_cross_encoder(Stage(name="large", model=str(folder), precision="int8"), Settings(), Scheduler(device))
+    device.close()
