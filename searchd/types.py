@@ -39,6 +39,8 @@ class RerankRequest:
     stages: tuple[str, ...] | None = None
     budget_ms: int | None = None
     instruction: str | None = None
+    whole: bool = False
+    """Whether a stage that cannot score all in time is not to begin."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,8 @@ class Cascade:
                 return ("partial" if logits else "skipped"), "the caller went away"
             done = len(logits)
             fitting = reranker.fits(wish, passages[done:], end - self._clock())
+            if wish.whole and fitting < len(entering) - done:
+                return "skipped", f"only {done + fitting:,} of {len(entering):,} can be scored in time"
             if fitting <= 0:
                 return out_of_time(limit, logits, entering)
             batch = entering[done : done + fitting]
@@ -149,6 +151,7 @@ def request_of(
         max_length=stage.max_length,
         instruction=stage.instruction if request.instruction is None else request.instruction,
         parts=stage.long == "parts",
+        whole=request.whole,
         place=number,
         cancelled=cancelled,
     )

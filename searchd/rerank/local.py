@@ -107,7 +107,7 @@ class LocalReranker:
     def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
         """See `Reranker.fits`."""
         pairs, firsts = self._parts(request, passages)
-        fitting = self._scheduler.fits(self.model, [pair.length for pair in pairs], seconds, request.place)
+        fitting = self._scheduler.fits(self.model, [pair.length for pair in pairs], seconds, request)
         return int(np.searchsorted([*firsts[1:], len(pairs)], fitting, side="right"))
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:

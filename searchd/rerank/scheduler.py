@@ -79,12 +79,12 @@ class Scheduler:
 
     # -- asked by rerankers ---------------------------------------------------------------------------------------
 
-    def fits(self, model: LocalModel, lengths: Sequence[int], seconds: float, place: int) -> int:
+    def fits(self, model: LocalModel, lengths: Sequence[int], seconds: float, request: ScoreRequest) -> int:
         """Return how many of the first sequences would be scored within so many seconds, behind what goes before them.
 
         At least one if the queue is empty: what was measured in a slow moment must not switch a stage off for good.
         """
-        ahead, workers = self._seconds_ahead(place), self.device.workers
+        ahead, workers = self._seconds_ahead(request), self.device.workers
         fitting = self.costs.fitting(model.fingerprint, lengths, workers * seconds * MARGIN - ahead)
         if fitting is None:
             return len(lengths)
@@ -123,16 +123,21 @@ class Scheduler:
             pairs=pairs,
             lengths=[pair.length for pair in pairs],
             request=request,
-            urgency=(-request.place, math.inf if request.deadline is None else request.deadline, next(self._numbers)),
+            urgency=(*urgency_of(request), next(self._numbers)),
             scores=np.full(len(pairs), np.nan, dtype=np.float32),
             waiting=set(range(len(pairs))),
         )
 
-    def _seconds_ahead(self, place: int) -> float:
-        """Return how many seconds of a worker the pairs take that wait already and go before this stage."""
+    def _seconds_ahead(self, request: ScoreRequest) -> float:
+        """Return how many seconds of a worker the pairs take that wait already and go before this request's."""
+        mine = urgency_of(request)
         with self._lock:
-            ahead = [(t.model.fingerprint, t.lengths[n]) for t in self._tickets for n in t.waiting
-                     if t.request.place >= place]  # fmt: skip
+            ahead = [
+                (ticket.model.fingerprint, ticket.lengths[place])
+                for ticket in self._tickets
+                if ticket.urgency[:2] <= mine
+                for place in ticket.waiting
+            ]
         return sum(length * (self.costs.per_token(name, length) or 0.0) for name, length in ahead)
 
     def _wait(self, ticket: _Ticket) -> None:
@@ -254,6 +259,11 @@ class Scheduler:
                 ticket.error = error
                 ticket.waiting.clear()
                 ticket.ended.set()
+
+
+def urgency_of(request: ScoreRequest) -> tuple[int, float]:
+    """Return what sorts requests: later stages first, then nearer deadlines."""
+    return -request.place, math.inf if request.deadline is None else request.deadline
 
 
 def _in_order(tickets: Sequence[_Ticket], budget: int) -> list[tuple[_Ticket, int]]:

@@ -68,11 +68,11 @@ def rerank_texts(
     """Rank texts by the stages in their order; ties keep the order of the request.
 
     The first stage reads every text, later ones those that `keep` and `depth` leave; of each all of it, as overlapping
-    parts, unless `beginning_only`. `deadline` is in monotonic seconds and the only limit of time.
-    Raises: TransientError (`degraded`) if a text got no score; Busy (`caller_gone`).
+    parts, unless `beginning_only`. `deadline` is in monotonic seconds and the only limit of time; what cannot be done by
+    then is not begun. Raises: TransientError (`degraded`) if a text got no score; Busy (`caller_gone`).
     """
     given = tuple(Candidate(f"{place:06}", "", {}, {}, text=text) for place, text in enumerate(texts))
-    request = RerankRequest(stages=tuple(stage.name for stage in stages), instruction=instruction)
+    request = RerankRequest(stages=tuple(stage.name for stage in stages), instruction=instruction, whole=True)
     running = for_texts(stages, len(given), "beginning" if beginning_only else "parts")
     ordered, reports = cascade.rerank(query, given, running, request, deadline, cancelled)
     if cancelled():

@@ -44,6 +44,8 @@ class ScoreRequest:
     """What to look for, for kinds that take an instruction; empty: the model's usual one."""
     parts: bool = True
     """Whether a passage that is too long scores as its best overlapping part, or only its beginning is read."""
+    whole: bool = False
+    """Whether only all scores are of use: then what cannot end in time is not begun."""
     deadline: float | None = None
     """Monotonic seconds."""
     place: int = 0

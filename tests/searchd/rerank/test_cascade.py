@@ -289,6 +289,16 @@ def test_a_stage_for_which_nothing_fits_is_skipped_without_trying() -> None:
     assert report.reason == "its budget of 400 ms does not suffice for one passage"
 
 
+def test_where_only_all_is_of_use_nothing_is_begun_that_cannot_end_in_time() -> None:
+    clock = Clock()
+    stage, reranker = timed(clock, 0.01, depth=50, budget_ms=300)
+    ordered, (report,) = rerank(fused(MANY), (stage, reranker), clock=clock, whole=True)
+    assert (letters(ordered), report.status, reranker.asked) == (MANY, "skipped", [])
+    assert report.reason == "only 30 of 50 can be scored in time"
+    _, (report,) = rerank(fused(MANY[:30]), (stage, reranker), clock=clock, whole=True)
+    assert report.status == "full"
+
+
 def test_a_caller_who_goes_away_ends_it() -> None:
     clock = Clock()
     stage, reranker = timed(clock, 0.01, depth=50, budget_ms=400)

@@ -363,19 +363,34 @@ def test_what_fits_follows_what_was_measured() -> None:
     assert costs.table().keys() == {("m", 48), ("m", 768)}
 
 
+def test_a_slow_moment_is_forgotten_but_not_at_once() -> None:
+    now = [100.0]
+    costs = CostTable(lambda: now[0])
+    costs.learn("m", 40, 1000, 1.0)
+    for _ in range(100):
+        costs.learn("m", 40, 1000, 9.0)
+    assert costs.per_token("m", 40) == pytest.approx(0.009, rel=1e-3)
+    now[0] += 10
+    assert costs.per_token("m", 40) == pytest.approx(0.005, rel=1e-3)
+    now[0] += 1000
+    assert costs.per_token("m", 40) == pytest.approx(0.001, rel=1e-3)
+
+
 def test_all_fits_until_something_was_measured_and_one_always_if_nothing_waits(
     device: Device, scheduler: Scheduler
 ) -> None:
-    model = SumModel()
-    assert scheduler.fits(model, [10] * 50, 0.001, 0) == 50
+    model, now = SumModel(), time.monotonic()
+    assert scheduler.fits(model, [10] * 50, 0.001, asked()) == 50
     scheduler.costs.learn(model.fingerprint, 10, 100, 1.0)
-    assert scheduler.fits(model, [10] * 50, 0.001, 0) == 1
-    assert scheduler.fits(model, [10] * 50, 1.0, 0) == 8
+    assert scheduler.fits(model, [10] * 50, 0.001, asked()) == 1
+    assert scheduler.fits(model, [10] * 50, 1.0, asked()) == 8
     with ThreadPoolExecutor(1) as clients:
         with Held(device):
-            waiting = clients.submit(scheduler.score, model, pairs(47), asked(place=1))
+            waiting = clients.submit(scheduler.score, model, pairs(47), asked(place=1, deadline=now + 60))
             until(lambda: scheduler.waiting() == 1)
-            assert scheduler.fits(model, [10] * 50, 0.4, 1) == 0
-            assert scheduler.fits(model, [10] * 50, 1.0, 1) == 3, "half a second's work waits before it"
-            assert scheduler.fits(model, [10] * 50, 1.0, 2) == 8, "a later stage goes before what waits"
+            later = asked(place=1, deadline=now + 90)
+            assert scheduler.fits(model, [10] * 50, 0.4, later) == 0
+            assert scheduler.fits(model, [10] * 50, 1.0, later) == 3, "half a second's work waits before it"
+            assert scheduler.fits(model, [10] * 50, 1.0, asked(place=1, deadline=now + 30)) == 8, "sooner goes first"
+            assert scheduler.fits(model, [10] * 50, 1.0, asked(place=2)) == 8, "so does a later stage"
         waiting.result(10)

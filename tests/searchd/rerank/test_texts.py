@@ -121,7 +121,9 @@ def test_relevance_never_rises_and_a_lone_stage_gives_the_sigmoid() -> None:
 
 
 def test_a_text_that_was_not_scored_is_an_error_that_says_why() -> None:
-    with pytest.raises(TransientError, match=r"4 of 6 texts got no score.*small partial") as caught:
+    with pytest.raises(
+        TransientError, match=r"6 of 6 texts got no score.*small skipped: only 2 of 6 can be scored in time"
+    ) as caught:
         ranked((SMALL, Listed(RISING, most=2)))
     assert caught.value.code == "degraded"
     with pytest.raises(TransientError, match="small failed: RuntimeError"):
