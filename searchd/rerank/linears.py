@@ -2,7 +2,8 @@
 
 int8: weights by output channel, symmetric; activations by fixed scales found on example texts, to 8 bits without sign,
 which is what the integer dot product of CPUs takes. Channels that are large are made smaller and their weights larger
-(SmoothQuant, Xiao et al., ICML 2023), so that one scale fits all. Scales are fixed, or a score would depend on its batch.
+(SmoothQuant, Xiao et al., ICML 2023), and the few largest stay as they are (as in LLM.int8, Dettmers et al., NeurIPS 2022),
+so that one scale fits all. Scales are fixed, or a score would depend on its batch.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-SMOOTHING = 0.75
+SMOOTHING = 0.5
 """How much of an activation's range goes into its weights."""
+APART = 32
+"""Channels that are larger than all others by far, which stay as precise as they come: one scale for all would be theirs."""
 HEADROOM = 1.15
 """Over the largest activation of the examples."""
 
@@ -77,10 +80,17 @@ class Int8Linear:
 
         ops: Any = torch.ops.onednn
         reach = torch.maximum(self._highest.abs(), self._lowest.abs()).clamp(min=1e-5)
-        smooth = (reach**SMOOTHING / self._full.abs().amax(dim=0).clamp(min=1e-5) ** (1 - SMOOTHING)).clamp(min=1e-5)
-        weight = self._full * smooth
-        lowest = float((self._lowest / smooth).min().clamp(max=0)) * HEADROOM
-        highest = float((self._highest / smooth).max().clamp(min=1e-5)) * HEADROOM
+        weight = self._full.clone()
+        apart = reach.topk(min(APART, len(reach) // 8)).indices
+        self._apart, self._wide = apart, weight[:, apart].t().contiguous()
+        weight[:, apart] = 0
+        reach[apart] = reach.median()
+        inside = torch.ones(len(reach), dtype=torch.bool)
+        inside[apart] = False
+        smooth = reach**SMOOTHING / weight.abs().amax(dim=0).clamp(min=1e-3) ** (1 - SMOOTHING)
+        weight = weight * smooth
+        lowest = float((self._lowest / smooth)[inside].min().clamp(max=0)) * HEADROOM
+        highest = float((self._highest / smooth)[inside].max().clamp(min=1e-5)) * HEADROOM
         self._scale = (highest - lowest) / 255
         self._zero = round(-lowest / self._scale)
         self._inverse = 1 / (smooth * self._scale)
@@ -96,9 +106,13 @@ class Int8Linear:
         import torch
 
         small = torch.addcmul(self._offset, inputs.float(), self._inverse).clamp_(0, 255).to(torch.uint8)
-        after: tuple[str, list[Any], str] = ("gelu", [], "none") if gelu else ("none", [], "")
+        alone = gelu and not len(self._apart)
+        after: tuple[str, list[Any], str] = ("gelu", [], "none") if alone else ("none", [], "")
         outputs: torch.Tensor = self._run(
             small, self._scale, self._zero, self._weight, self._scales, self._zeros, self._bias, 1.0, 0,
             inputs.dtype, *after,
         )  # fmt: skip
+        if len(self._apart):
+            outputs = outputs.addmm_(inputs[:, self._apart].to(outputs.dtype), self._wide.to(outputs.dtype))
+            return torch.nn.functional.gelu(outputs) if gelu else outputs
         return outputs

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 TOLERANCE = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.2, "int8": math.inf}
 """How far a logit may be from transformers' own in the same precision, relative to it or to 1: both round, each in its
 own order. int8 has a gate of its own (`precision.py`)."""
-CALIBRATION = 12, 8
+CALIBRATION = 4, 8
 """Example queries, and passages of each, on which int8 finds its scales."""
 
 
@@ -89,6 +89,6 @@ def agrees(encoder: Encoder, model: Any, texts: PairTexts, tolerance: float) -> 
 
 
 def example_pairs(texts: PairTexts, query: str, passages: list[str]) -> list[Pair]:
-    """Return pairs of at most 192 tokens."""
-    limit = min(192, texts.longest)
+    """Return pairs of at most 128 tokens."""
+    limit = min(128, texts.longest)
     return parts_of(texts.frames.frame(query, limit), texts.tokenizer.encode(passages), limit, whole=False)[0]
