@@ -13,6 +13,7 @@ from indexer.worker import Worker
 from searchd.pipeline import SearchPipeline
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.score_cache import ScoreCache
 from searchd.rerank.table import RerankerCache
 from searchd.settings import Settings
 
@@ -50,7 +51,8 @@ def build_services(settings: Settings, *, worker: bool = True, check: bool = Tru
     """
     engine = Engine.open(settings, check=check)
     try:
-        rerankers = RerankerCache(settings, Scheduler(engine.device))
+        scores = ScoreCache(settings.score_cache) if settings.score_cache else None
+        rerankers = RerankerCache(settings, Scheduler(engine.device), scores)
         pipeline = SearchPipeline(engine, Cascade(rerankers.of), settings)
         running = Worker(engine) if worker else None
         if running is not None:

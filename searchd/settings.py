@@ -172,6 +172,9 @@ class Settings(indexer_settings.Settings, frozen=True, kw_only=True, forbid_unkn
         int, Meta(ge=0, le=60000, description="Whole-query budget, ms; 0: 800 with a GPU, 3000 on CPU")
     ] = 0
     max_timeout_ms: Annotated[int, Meta(ge=100, le=600000, description="Most a request may ask for, ms")] = 30000
+    score_cache: Annotated[
+        int, Meta(ge=0, le=100_000_000, description="Rerankers' scores to remember (45 MB for 200,000); 0: none")
+    ] = 200_000
     profiles: Annotated[
         dict[str, Profile], Meta(description="Named query-time choices; `default` is used unless asked")
     ] = msgspec.field(default_factory=dict)

@@ -5,7 +5,7 @@ overlapping parts and scores as its best one, so that nothing is cut: Cohere and
 parts are shorter than where they do, Infinity's for models of 512 tokens and more), Voyage, TEI and vLLM are told to
 refuse instead, Jina and ZeroEntropy say nothing of it. After a refusal shorter parts are tried, and the length is kept.
 More texts than a call may have go in several, one after another; that is sound for scores that depend on query and text
-alone, which all state but jina-reranker-v3: it looks at all texts of a call.
+alone, which all state but jina-reranker-v3: it looks at all texts of a call, and its scores are not kept.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from searchd.settings import HOUSE_RERANKER, Stage
 
 OVERLAP_SHARE = 0.25
 """Of a part's length, which it repeats of the part before it."""
+JOINT_MODELS = ("jina-reranker-v3",)
+"""Whose score of a text depends on the others of its call."""
 TOO_LONG = (400, 413, 422)
 """How services refuse texts that are too long; none of them has one of its own for it."""
 LEAST_PART_BYTES = 300

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from indexer.errors import ConfigError
 from indexer.settings import Settings
+from searchd.rerank.cached import CachedReranker
 from searchd.rerank.causal import load_causal
 from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.late_interaction import load_late_interaction
 from searchd.rerank.listwise import load_listwise
 from searchd.rerank.onnx import load_onnx
-from searchd.rerank.remote import load_remote
+from searchd.rerank.remote import JOINT_MODELS, load_remote
 from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.score_cache import ScoreCache
 from searchd.rerank.seq2seq import load_seq2seq
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.settings import LOCAL_KINDS, Stage
@@ -39,6 +41,8 @@ PER_REQUEST = ("depth", "keep", "max_length", "long", "instruction", "budget_ms"
 """What a stage says about its work, not about its model."""
 RETRY_S = 20.0
 """A model that could not be loaded is tried again after this: a hub that was away comes back."""
+REMOTE_KEPT_S = 3600.0
+"""Longest use of a service's score: nothing tells when it puts another model behind a name."""
 
 
 class LoadingReranker:
@@ -83,12 +87,18 @@ class LoadingReranker:
 
 
 class RerankerCache:
-    """Loads each model once. Thread-safe."""
+    """Loads each model once, and puts the scores that were given before it, if there is a `scores`. Thread-safe."""
 
     def __init__(
-        self, settings: Settings, scheduler: Scheduler, *, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        scheduler: Scheduler,
+        scores: ScoreCache | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.scheduler = scheduler
+        self.scores = scores
         self._settings = settings
         self._clock = clock
         self._known: dict[Stage, LoadingReranker] = {}
@@ -101,9 +111,16 @@ class RerankerCache:
             known = self._known.get(key)
             stale = known is not None and known.failed_at is not None and self._clock() >= known.failed_at + RETRY_S
             if known is None or stale:
-                known = LoadingReranker(lambda: RERANKERS[key.kind](key, self._settings, self.scheduler), self._clock)
+                known = LoadingReranker(lambda: self._load(key), self._clock)
                 self._known[key] = known
             return known
+
+    def _load(self, key: Stage) -> Reranker:
+        reranker = RERANKERS[key.kind](key, self._settings, self.scheduler)
+        if self.scores is None or not reusable(key):
+            return reranker
+        kept_s = None if key.kind in LOCAL_KINDS else REMOTE_KEPT_S
+        return CachedReranker(reranker, self.scores, lambda hits, misses: None, kept_s=kept_s, clock=self._clock)
 
     def check(self, stages: Iterable[Stage]) -> None:
         """Load every model of these stages and score some pairs, so that serving starts warm. Raises: ConfigError."""
@@ -127,6 +144,12 @@ def loaded_as(stage: Stage) -> Stage:
     plain = Stage(name="model")
     kept = {name: getattr(plain, name) for name in ("name", *PER_REQUEST)}
     return msgspec.structs.replace(stage, **kept)
+
+
+def reusable(stage: Stage) -> bool:
+    """Say whether a score of this stage's model depends on query and passage alone, and may be given again."""
+    alone = stage.kind == "remote" and stage.model.rpartition("/")[2] not in JOINT_MODELS
+    return stage.kind in LOCAL_KINDS or alone
 
 
 def warm_up_of(stage: Stage) -> ScoreRequest:
