@@ -1,4 +1,7 @@
-"""Counters and histograms of searches and rerank calls for Prometheus, in a registry per opened data folder."""
+"""Counters and histograms of searches, rerank calls and rerankers for Prometheus, in a registry per opened data folder.
+
+What is a state (queues, documents, which path runs) is looked at anew for every answer of `/metrics`: `api/status.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from searchd.types import SearchResponse, StageReport
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class SearchMetrics:
@@ -35,6 +39,13 @@ class SearchMetrics:
         self._reranks = Counter(
             "searchd_reranks", "Rerank calls by outcome: complete, degraded", ["outcome"], registry=self.registry
         )
+        self._rerank_stages = Histogram(
+            "searchd_rerank_stage_seconds",
+            "Time of each stage of a rerank call; those of searches are in searchd_part_seconds",
+            ["stage"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
         for outcome in ("complete", "degraded", "failed"):
             self._searches.labels(outcome)
 
@@ -48,12 +59,68 @@ class SearchMetrics:
             self._statuses.labels(report.name, report.status).inc()
 
     def reranked(self, reports: Sequence[StageReport]) -> None:
-        """Count a call that reranked bare texts; its stages are counted among those of searches."""
+        """Count a call that reranked bare texts; how its stages ended is counted among those of searches."""
         whole = all(report.status == "full" for report in reports)
         self._reranks.labels("complete" if whole else "degraded").inc()
         for report in reports:
             self._statuses.labels(report.name, report.status).inc()
+            self._rerank_stages.labels(report.name).observe(report.ms / 1000)
 
     def failed(self) -> None:
         """Count a search that ended without an answer for no fault of the asker."""
         self._searches.labels("failed").inc()
+
+
+class RerankMetrics:
+    """What rerankers count, by kind and name of the model. Thread-safe.
+
+    Names come from the settings: what nobody named is counted as `other`, so that series do not grow without end.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = CollectorRegistry() if registry is None else registry
+        self._labels: dict[str, tuple[str, str]] = {}
+        self._pairs = self._counter("searchd_rerank_pairs", "Pairs of query and passage that were scored here")
+        self._tokens = self._counter("searchd_rerank_tokens", "Tokens of their batches: real or padding", "sort")
+        self._retries = self._counter(
+            "searchd_rerank_memory_retries", "Batches that ran out of the device's memory and went again in halves"
+        )
+        self._lookups = self._counter(
+            "searchd_score_cache_lookups", "Scores that were looked up before scoring: hit or miss", "outcome"
+        )
+        self._batches = self._histogram("searchd_rerank_batch_pairs", "Pairs in a batch", PAIRS)
+        self._waits = self._histogram(
+            "searchd_rerank_wait_seconds", "How long the pair of a batch waited that waited longest", SECONDS
+        )
+
+    def _counter(self, name: str, said: str, *labels: str) -> Counter:
+        return Counter(name, said, ["kind", "model", *labels], registry=self.registry)
+
+    def _histogram(self, name: str, said: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, said, ["kind", "model"], buckets=buckets, registry=self.registry)
+
+    def named(self, fingerprint: str, kind: str, model: str) -> None:
+        """Say what a model is called from now on."""
+        self._labels[fingerprint] = (kind, model)
+
+    def ran(self, fingerprint: str, *, pairs: int, tokens: int, padding: int, waited_s: float) -> None:
+        """Count a batch."""
+        labels = self._of(fingerprint)
+        self._pairs.labels(*labels).inc(pairs)
+        self._tokens.labels(*labels, "real").inc(tokens)
+        self._tokens.labels(*labels, "padding").inc(padding)
+        self._batches.labels(*labels).observe(pairs)
+        self._waits.labels(*labels).observe(waited_s)
+
+    def ran_out_of_memory(self, fingerprint: str) -> None:
+        """Count a batch that did not fit."""
+        self._retries.labels(*self._of(fingerprint)).inc()
+
+    def looked_up(self, fingerprint: str, hits: int, misses: int) -> None:
+        """Count what was known of one call's scores."""
+        labels = self._of(fingerprint)
+        self._lookups.labels(*labels, "hit").inc(hits)
+        self._lookups.labels(*labels, "miss").inc(misses)
+
+    def _of(self, fingerprint: str) -> tuple[str, str]:
+        return self._labels.get(fingerprint, ("other", "other"))

@@ -50,12 +50,13 @@ class SearchPipeline:
         cascade: Cascade,
         settings: Settings,
         *,
+        metrics: SearchMetrics | None = None,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self.engine = engine
         self.cascade = cascade
         self.settings = settings
-        self.metrics = SearchMetrics()
+        self.metrics = metrics or SearchMetrics()
         self.retriever = Retriever()
         self._new_id = new_id
         self._places = threading.BoundedSemaphore(SEARCHES_AT_ONCE)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from indexer.engine import Engine
 from indexer.owner import needs_owner
 from indexer.worker import Worker
+from searchd.metrics import RerankMetrics, SearchMetrics
 from searchd.pipeline import SearchPipeline
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.scheduler import Scheduler
@@ -52,8 +53,10 @@ def build_services(settings: Settings, *, worker: bool = True, check: bool = Tru
     engine = Engine.open(settings, check=check)
     try:
         scores = ScoreCache(settings.score_cache) if settings.score_cache else None
-        rerankers = RerankerCache(settings, Scheduler(engine.device), scores)
-        pipeline = SearchPipeline(engine, Cascade(rerankers.of), settings)
+        metrics = SearchMetrics()
+        scheduler = Scheduler(engine.device, metrics=RerankMetrics(metrics.registry))
+        rerankers = RerankerCache(settings, scheduler, scores)
+        pipeline = SearchPipeline(engine, Cascade(rerankers.of), settings, metrics=metrics)
         running = Worker(engine) if worker else None
         if running is not None:
             running.start()

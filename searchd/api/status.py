@@ -20,6 +20,7 @@ from searchd.api.operation import Operation
 from searchd.api.principals import principal_of
 from searchd.api.reading import read_query
 from searchd.api.schemas import Answer, NoParameters
+from searchd.rerank.table import RerankerCache
 from searchd.services import Services
 
 log = logging.getLogger(__name__)
@@ -37,10 +38,11 @@ class Alive(Answer, frozen=True, kw_only=True):
 
 
 class Ready(Answer, frozen=True, kw_only=True):
-    """Each part: `ok`, `off ...`, or why not."""
+    """Each part: `ok`, `off ...`, or why not; and how each reranker runs, in words."""
 
     status: str
     parts: dict[str, str]
+    paths: dict[str, str]
 
 
 class DeviceLine(Answer, frozen=True, kw_only=True):
@@ -56,6 +58,8 @@ class ModelLine(Answer, frozen=True, kw_only=True):
 
     embedder: str
     rerankers: tuple[str, ...]
+    paths: dict[str, str]
+    """How each reranker runs, in words."""
 
 
 class StatusAnswer(Answer, frozen=True, kw_only=True):
@@ -83,7 +87,11 @@ async def healthz(request: AnyRequest) -> Alive:
     "/readyz",
     opt=Operation(
         "Is every part ready", "operations", answer=Ready, errors=(503,),
-        answer_example={"status": "ok", "parts": {"database": "ok", "lexical": "ok", "worker": "off in this process"}},
+        answer_example={
+            "status": "ok",
+            "parts": {"database": "ok", "rerankers": "ok", "worker": "off in this process"},
+            "paths": {"rerank-base": "cross_encoder, int8, packed sequences"},
+        },
     ).opt(),
 )  # fmt: skip
 async def readyz(request: AnyRequest, services: NamedDependency[Services]) -> Response[Ready]:
@@ -93,7 +101,7 @@ async def readyz(request: AnyRequest, services: NamedDependency[Services]) -> Re
     parts = await anyio.to_thread.run_sync(check_parts, services, caller.may_write)
     ready = all(said == "ok" or said.startswith("off") for said in parts.values())
     return Response(
-        Ready(status="ok" if ready else "not ready", parts=parts),
+        Ready(status="ok" if ready else "not ready", parts=parts, paths=paths_of(services.rerankers)),
         status_code=200 if ready else 503,
         headers={"Cache-Control": "no-store"},
     )
@@ -154,7 +162,11 @@ async def status(request: AnyRequest, services: NamedDependency[Services]) -> St
         failures=tuple(plain["failures"]) if caller.may_write else (),
         tasks=tuple(plain["tasks"]) if caller.may_write else (),
         device=DeviceLine(name=device.name, **device.health()),
-        models=ModelLine(embedder=services.settings.embedder, rerankers=tuple(services.rerankers.names())),
+        models=ModelLine(
+            embedder=services.settings.embedder,
+            rerankers=tuple(services.rerankers.names()),
+            paths=paths_of(services.rerankers),
+        ),
         uptime_s=round(services.engine.clock() - services.started_at, 1),
     )
 
@@ -166,6 +178,7 @@ async def metrics(request: AnyRequest, services: NamedDependency[Services]) -> R
     caller = principal_of(request, services.settings)
     found = await anyio.to_thread.run_sync(status_of, services.engine.database, caller.sees_only)
     gauges = gauges_of(found, services.engine.device.health()["queued"])
+    count_rerankers(services.rerankers, gauges)
     body = generate_latest(services.pipeline.metrics.registry) + generate_latest(gauges)
     return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
 
@@ -185,6 +198,25 @@ def gauges_of(found: Status, queued: float) -> CollectorRegistry:
         failed.labels(one.name).set(one.failed)
     Gauge("searchd_device_queue", "Model work that waits for the device", registry=registry).set(queued)
     return registry
+
+
+def count_rerankers(rerankers: RerankerCache, registry: CollectorRegistry) -> None:
+    """Add what rerankers are at: which path each runs on, pairs that wait, scores that are remembered."""
+    paths = Gauge("searchd_reranker_path", "1 for the way a reranker runs", ["model", "path"], registry=registry)
+    for model, path in rerankers.paths():
+        paths.labels(model, path).set(1)
+    waiting = rerankers.scheduler.waiting()
+    Gauge("searchd_rerank_waiting_pairs", "Pairs that wait for the device", registry=registry).set(waiting)
+    kept = 0 if rerankers.scores is None else len(rerankers.scores)
+    Gauge("searchd_score_cache_entries", "Scores that are remembered", registry=registry).set(kept)
+
+
+def paths_of(rerankers: RerankerCache) -> dict[str, str]:
+    """Return how each model runs; one that is loaded in two ways has both."""
+    found: dict[str, str] = {}
+    for model, path in rerankers.paths():
+        found[model] = f"{found[model]}; {path}" if model in found else path
+    return found
 
 
 HANDLERS = [healthz, readyz, status, metrics]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from indexer.device import Device, Priority
 from indexer.errors import Busy, TransientError
+from searchd.metrics import RerankMetrics
 from searchd.rerank.cost import CostTable
 from searchd.rerank.local import LocalModel, Pair
 from searchd.rerank.types import BadScores, ScoreRequest
@@ -50,6 +51,7 @@ class _Ticket:
     urgency: tuple[int, float, int]
     scores: NDArray[np.float32]
     waiting: set[int]
+    since: float
     running: int = 0
     error: BaseException | None = None
     ended: threading.Event = field(default_factory=threading.Event)
@@ -62,14 +64,28 @@ class _Batch:
     longest: int
     tokens: int
     """Padding included."""
+    waited: float
+    """Seconds, of the pair that waited longest."""
+
+    @property
+    def real(self) -> int:
+        """Tokens without padding."""
+        return sum(ticket.lengths[place] for ticket, place in self.places)
 
 
 class Scheduler:
     """Owns the reranking work of one device. Thread-safe."""
 
-    def __init__(self, device: Device, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        device: Device,
+        *,
+        metrics: RerankMetrics | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.device = device
         self.costs = CostTable()
+        self.metrics = metrics or RerankMetrics()
         self._clock = clock
         self._tickets: list[_Ticket] = []
         self._numbers = itertools.count()
@@ -126,6 +142,7 @@ class Scheduler:
             urgency=(*urgency_of(request), next(self._numbers)),
             scores=np.full(len(pairs), np.nan, dtype=np.float32),
             waiting=set(range(len(pairs))),
+            since=self._clock(),
         )
 
     def _seconds_ahead(self, request: ScoreRequest) -> float:
@@ -185,12 +202,17 @@ class Scheduler:
                 self._failed(batch, error)
             else:
                 self.costs.learn(batch.model.fingerprint, batch.longest, batch.tokens, time.perf_counter() - started)
+                self._note(batch)
                 self._scored(batch, scores)
         with self._lock:
             more = any(ticket.waiting for ticket in self._tickets)
             self._turns -= not more
         if more:
             self._submit()
+
+    def _note(self, batch: _Batch) -> None:
+        name, pairs, real = batch.model.fingerprint, len(batch.places), batch.real
+        self.metrics.ran(name, pairs=pairs, tokens=real, padding=batch.tokens - real, waited_s=batch.waited)
 
     def _forward(self, batch: _Batch) -> NDArray[np.float32]:
         scores = batch.model.forward([ticket.pairs[place] for ticket, place in batch.places])
@@ -223,7 +245,8 @@ class Scheduler:
                 ticket.running += 1
             lengths = [ticket.lengths[place] for ticket, place in places]
             longest = max(lengths)
-            return _Batch(model, places, longest, sum(lengths) if model.packs else longest * len(places))
+            tokens = sum(lengths) if model.packs else longest * len(places)
+            return _Batch(model, places, longest, tokens, now - min(ticket.since for ticket, _ in places))
 
     def _budget(self, model: LocalModel, tickets: Sequence[_Ticket]) -> int:
         """Return how many tokens make a batch: what takes its time, or a worker's share of the most urgent request."""

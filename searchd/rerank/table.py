@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -18,6 +20,7 @@ from searchd.rerank.causal import load_causal
 from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.late_interaction import load_late_interaction
 from searchd.rerank.listwise import load_listwise
+from searchd.rerank.local import LocalReranker
 from searchd.rerank.onnx import load_onnx
 from searchd.rerank.remote import JOINT_MODELS, load_remote
 from searchd.rerank.scheduler import Scheduler
@@ -102,6 +105,7 @@ class RerankerCache:
         self._settings = settings
         self._clock = clock
         self._known: dict[Stage, LoadingReranker] = {}
+        self._loaded: dict[Stage, Reranker] = {}
         self._lock = threading.Lock()
 
     def of(self, stage: Stage) -> Reranker:
@@ -117,10 +121,15 @@ class RerankerCache:
 
     def _load(self, key: Stage) -> Reranker:
         reranker = RERANKERS[key.kind](key, self._settings, self.scheduler)
+        metrics, name = self.scheduler.metrics, reranker.fingerprint
+        metrics.named(name, key.kind, shown_model(key))
+        with self._lock:
+            self._loaded[key] = reranker
         if self.scores is None or not reusable(key):
             return reranker
         kept_s = None if key.kind in LOCAL_KINDS else REMOTE_KEPT_S
-        return CachedReranker(reranker, self.scores, lambda hits, misses: None, kept_s=kept_s, clock=self._clock)
+        note = functools.partial(metrics.looked_up, name)
+        return CachedReranker(reranker, self.scores, note, kept_s=kept_s, clock=self._clock)
 
     def check(self, stages: Iterable[Stage]) -> None:
         """Load every model of these stages and score some pairs, so that serving starts warm. Raises: ConfigError."""
@@ -138,12 +147,30 @@ class RerankerCache:
         with self._lock:
             return sorted({key.model for key, known in self._known.items() if known.ready})
 
+    def paths(self) -> list[tuple[str, str]]:
+        """Return the models that are loaded, as all may see them, each with how it runs."""
+        with self._lock:
+            return sorted({(shown_model(key), path_of(key, reranker)) for key, reranker in self._loaded.items()})
+
 
 def loaded_as(stage: Stage) -> Stage:
     """Return a stage with its defaults in place of what does not concern loading: equal ones share a model."""
     plain = Stage(name="model")
     kept = {name: getattr(plain, name) for name in ("name", *PER_REQUEST)}
     return msgspec.structs.replace(stage, **kept)
+
+
+def shown_model(stage: Stage) -> str:
+    """Return a stage's model as readers and metrics call it: of folders the last part alone."""
+    parts = [stage.model, stage.adapter] if stage.adapter else [stage.model]
+    return "+".join(Path(part).resolve().name if Path(part).is_dir() else part for part in parts)
+
+
+def path_of(stage: Stage, reranker: Reranker) -> str:
+    """Say in words how a stage's model runs."""
+    if isinstance(reranker, LocalReranker):
+        return reranker.model.path
+    return f"{stage.kind}, {stage.provider or 'a chat'} API"
 
 
 def reusable(stage: Stage) -> bool:

@@ -55,6 +55,28 @@ def test_status_shows_counts_and_where_models_run(client: Client) -> None:
     assert body["models"]["embedder"] == "all-minilm-l6-v2"
 
 
+def test_readiness_status_and_metrics_say_which_path_a_reranker_runs_on(writing: Services, writer: Client) -> None:
+    writing.warm_up()
+    texts = ["The valve is closed slowly.", "Parcels leave every evening."]
+    for _ in range(2):
+        assert writer.post("/rerank", json={"query": "close the valve", "texts": texts}).status_code == 200
+    ready = writer.get("/readyz").json()
+    assert ready["parts"]["rerankers"] == "ok"
+    path = ready["paths"]["rerank-base"]
+    assert path.startswith("cross_encoder, ")
+    assert writer.get("/api/status").json()["models"]["paths"] == ready["paths"]
+    families = {family.name: family for family in text_string_to_metric_families(writer.get("/metrics").text)}
+    assert [sample.labels for sample in families["searchd_reranker_path"].samples] == [
+        {"model": "rerank-base", "path": path}
+    ]
+    scored = {sample.labels["model"]: sample.value for sample in families["searchd_rerank_pairs"].samples}
+    assert scored["rerank-base"] >= 2
+    lookups = {sample.labels["outcome"]: sample.value for sample in families["searchd_score_cache_lookups"].samples}
+    assert lookups["hit"] >= 2
+    assert families["searchd_score_cache_entries"].samples[0].value >= 2
+    assert families["searchd_rerank_waiting_pairs"].samples[0].value == 0
+
+
 def test_doctor_finds_the_library_sound(client: Client) -> None:
     findings = client.get("/api/doctor").json()["findings"]
     assert [one for one in findings if one["collection"] == "default"] == []
