@@ -23,6 +23,7 @@ from indexer.errors import Busy, TransientError
 from searchd.metrics import RerankMetrics
 from searchd.rerank.cost import CostTable
 from searchd.rerank.local import LocalModel, Pair
+from searchd.rerank.memory import Memory, is_shortage, too_long
 from searchd.rerank.types import BadScores, ScoreRequest
 
 BATCH_S = {"cpu": 0.08, "mps": 0.04, "cuda": 0.02}
@@ -66,6 +67,8 @@ class _Batch:
     """Padding included."""
     waited: float
     """Seconds, of the pair that waited longest."""
+    halved: bool = False
+    """Whether it is part of one that did not fit into memory."""
 
     @property
     def real(self) -> int:
@@ -86,6 +89,7 @@ class Scheduler:
         self.device = device
         self.costs = CostTable()
         self.metrics = metrics or RerankMetrics()
+        self.memory = Memory(clock)
         self._clock = clock
         self._tickets: list[_Ticket] = []
         self._numbers = itertools.count()
@@ -99,7 +103,9 @@ class Scheduler:
         """Return how many of the first sequences would be scored within so many seconds, behind what goes before them.
 
         At least one if the queue is empty: what was measured in a slow moment must not switch a stage off for good.
+        Raises: Busy while the model is left alone.
         """
+        self.memory.check(model.fingerprint, 0)
         ahead, workers = self._seconds_ahead(request), self.device.workers
         fitting = self.costs.fitting(model.fingerprint, lengths, workers * seconds * MARGIN - ahead)
         if fitting is None:
@@ -109,9 +115,11 @@ class Scheduler:
     def score(self, model: LocalModel, pairs: Sequence[Pair], request: ScoreRequest) -> NDArray[np.float32]:
         """Return float32[len(pairs)]; NaN where deadline or cancellation came first.
 
-        Raises: TimeoutError if that is so of all; BadScores; Busy if the queue is full; what the model raises.
+        Raises: TimeoutError if that is so of all; BadScores; Busy if the queue is full, the model is left alone, or a pair
+        does not fit into the device's memory; what the model raises.
         """
         ticket = self._ticket(model, pairs, request)
+        self.memory.check(model.fingerprint, max(ticket.lengths, default=0))
         with self._lock:
             waiting = sum(one.lengths[place] for one in self._tickets for place in one.waiting)
             if waiting + sum(ticket.lengths) > MOST_WAITING:
@@ -194,21 +202,61 @@ class Scheduler:
     def _run_batch(self) -> None:
         """Form one batch, run it, and ask for the next turn if more waits: queries are embedded in between."""
         batch = self._form()
-        if batch is not None:
-            started = time.perf_counter()
-            try:
-                scores = self._forward(batch)
-            except BaseException as error:
-                self._failed(batch, error)
-            else:
-                self.costs.learn(batch.model.fingerprint, batch.longest, batch.tokens, time.perf_counter() - started)
-                self._note(batch)
-                self._scored(batch, scores)
+        todo = [] if batch is None else [batch]
+        while todo:
+            todo += self._run(todo.pop())
         with self._lock:
             more = any(ticket.waiting for ticket in self._tickets)
             self._turns -= not more
         if more:
             self._submit()
+
+    def _run(self, batch: _Batch) -> list[_Batch]:
+        """Run a batch; return its halves if it did not fit into memory."""
+        if all(ticket.error is not None for ticket, _ in batch.places):
+            self._scored(batch, np.full(len(batch.places), np.nan, dtype=np.float32))
+            return []
+        if len(batch.places) > 1 and batch.tokens > self.memory.most_tokens(batch.model.fingerprint):
+            return _halves(batch)  # formed before that was known, or part of what did not fit
+        started = time.perf_counter()
+        try:
+            scores = self._forward(batch)
+        except BaseException as error:
+            if not is_shortage(error):
+                self._failed(batch, error)
+                return []
+        else:
+            self.costs.learn(batch.model.fingerprint, batch.longest, batch.tokens, time.perf_counter() - started)
+            self._note(batch)
+            self._scored(batch, scores)
+            return []
+        return self._short(batch)  # here the error is gone, and with its frames the tensors that they held
+
+    def _short(self, batch: _Batch) -> list[_Batch]:
+        """Remember that a batch did not fit; return its halves, unless it is one pair or its model is left alone now."""
+        name, places = batch.model.fingerprint, batch.places
+        self.memory.ran_out(name, batch.tokens, len(places), halved=batch.halved)
+        try:
+            self.memory.check(name, 0)
+        except Busy as busy:
+            self._leave_alone(batch, busy)
+            return []
+        if len(places) == 1:
+            self._failed(batch, Busy(too_long(batch.tokens)))
+            return []
+        self.metrics.ran_out_of_memory(name)
+        return _halves(batch)
+
+    def _leave_alone(self, batch: _Batch, busy: Busy) -> None:
+        """Fail a batch and all else that waits for its model."""
+        self._failed(batch, busy)
+        with self._lock:
+            for ticket in self._tickets:
+                if ticket.model.fingerprint == batch.model.fingerprint and ticket.waiting:
+                    ticket.error = busy
+                    ticket.waiting.clear()
+                    if not ticket.running:
+                        ticket.ended.set()
 
     def _note(self, batch: _Batch) -> None:
         name, pairs, real = batch.model.fingerprint, len(batch.places), batch.real
@@ -243,10 +291,7 @@ class Scheduler:
             for ticket, place in places:
                 ticket.waiting.discard(place)
                 ticket.running += 1
-            lengths = [ticket.lengths[place] for ticket, place in places]
-            longest = max(lengths)
-            tokens = sum(lengths) if model.packs else longest * len(places)
-            return _Batch(model, places, longest, tokens, now - min(ticket.since for ticket, _ in places))
+            return _batch(model, places, now - min(ticket.since for ticket, _ in places))
 
     def _budget(self, model: LocalModel, tickets: Sequence[_Ticket]) -> int:
         """Return how many tokens make a batch: what takes its time, or a worker's share of the most urgent request."""
@@ -255,7 +300,8 @@ class Scheduler:
         rate = self.costs.per_token(model.fingerprint, max(lengths))
         budget = FIRST_TOKENS[kind] if rate is None else BATCH_S[kind] / rate
         share = sum(tickets[0].lengths) / self.device.workers if self.device.workers > 1 else math.inf
-        return int(min(MOST_TOKENS, max(LEAST_TOKENS, min(budget, share))))
+        wanted = min(MOST_TOKENS, max(LEAST_TOKENS, min(budget, share)))
+        return int(min(wanted, self.memory.most_tokens(model.fingerprint)))
 
     def _scored(self, batch: _Batch, scores: NDArray[np.float32]) -> None:
         with self._lock:
@@ -287,6 +333,18 @@ class Scheduler:
 def urgency_of(request: ScoreRequest) -> tuple[int, float]:
     """Return what sorts requests: later stages first, then nearer deadlines."""
     return -request.place, math.inf if request.deadline is None else request.deadline
+
+
+def _batch(model: LocalModel, places: list[tuple[_Ticket, int]], waited: float, *, halved: bool = False) -> _Batch:
+    lengths = [ticket.lengths[place] for ticket, place in places]
+    longest = max(lengths)
+    return _Batch(model, places, longest, sum(lengths) if model.packs else longest * len(places), waited, halved)
+
+
+def _halves(batch: _Batch) -> list[_Batch]:
+    half = (len(batch.places) + 1) // 2
+    parts = (batch.places[half:], batch.places[:half])  # the first to run is the last of a list
+    return [_batch(batch.model, part, batch.waited, halved=True) for part in parts]
 
 
 def _in_order(tickets: Sequence[_Ticket], budget: int) -> list[tuple[_Ticket, int]]:

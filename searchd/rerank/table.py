@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ConfigError
+from indexer.errors import Busy, ConfigError
 from indexer.settings import Settings
 from searchd.rerank.cached import CachedReranker
 from searchd.rerank.causal import load_causal
@@ -139,7 +139,7 @@ class RerankerCache:
                 continue
             try:
                 self.of(stage).score(warm_up_of(stage), WARM_UP)
-            except (RuntimeError, IndexError, TypeError) as error:
+            except (RuntimeError, IndexError, TypeError, Busy) as error:
                 raise ConfigError(f"stage {stage.name!r}: model {stage.model!r} does not run: {error}") from error
 
     def names(self) -> list[str]:
