@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from indexer.device import Device, Priority
 from indexer.errors import Busy, TransientError
 from searchd.metrics import RerankMetrics
+from searchd.rerank.batches import Batch, Ticket, batch_of, halves, in_order, like_length
 from searchd.rerank.cost import CostTable
 from searchd.rerank.local import LocalModel, Pair
 from searchd.rerank.memory import Memory, is_shortage, too_long
@@ -32,48 +32,9 @@ FIRST_TOKENS = {"cpu": 512, "mps": 4096, "cuda": 16384}
 LEAST_TOKENS, MOST_TOKENS = 128, 131072
 MOST_WAITING = 1_000_000
 """Tokens in the queue; a request beyond that is refused."""
-WASTE_SHARE = 0.06
-"""Of a batch's tokens, which may be padding. A batch of its own costs a CPU as much as a hundred tokens."""
-LOOKAHEAD = 4
-"""Batches' worth of the most urgent pairs, from which those of like length are taken."""
 POLL_S = 0.02
 MARGIN = 0.85
 """Of the time left, to be on the safe side: a batch that comes too late is lost."""
-
-
-@dataclass(eq=False, slots=True)
-class _Ticket:
-    """One request's pairs of one model."""
-
-    model: LocalModel
-    pairs: Sequence[Pair]
-    lengths: list[int]
-    request: ScoreRequest
-    urgency: tuple[int, float, int]
-    scores: NDArray[np.float32]
-    waiting: set[int]
-    since: float
-    running: int = 0
-    error: BaseException | None = None
-    ended: threading.Event = field(default_factory=threading.Event)
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    model: LocalModel
-    places: list[tuple[_Ticket, int]]
-    longest: int
-    tokens: int
-    """Padding included."""
-    waited: float
-    """Seconds, of the pair that waited longest."""
-    halved: bool = False
-    """Whether it is part of one that did not fit into memory."""
-
-    @property
-    def real(self) -> int:
-        """Tokens without padding."""
-        return sum(ticket.lengths[place] for ticket, place in self.places)
 
 
 class Scheduler:
@@ -91,7 +52,7 @@ class Scheduler:
         self.metrics = metrics or RerankMetrics()
         self.memory = Memory(clock)
         self._clock = clock
-        self._tickets: list[_Ticket] = []
+        self._tickets: list[Ticket] = []
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._turns = 0
@@ -141,8 +102,8 @@ class Scheduler:
         with self._lock:
             return sum(len(ticket.waiting) for ticket in self._tickets)
 
-    def _ticket(self, model: LocalModel, pairs: Sequence[Pair], request: ScoreRequest) -> _Ticket:
-        return _Ticket(
+    def _ticket(self, model: LocalModel, pairs: Sequence[Pair], request: ScoreRequest) -> Ticket:
+        return Ticket(
             model=model,
             pairs=pairs,
             lengths=[pair.length for pair in pairs],
@@ -165,7 +126,7 @@ class Scheduler:
             ]
         return sum(length * (self.costs.per_token(name, length) or 0.0) for name, length in ahead)
 
-    def _wait(self, ticket: _Ticket) -> None:
+    def _wait(self, ticket: Ticket) -> None:
         """Wait until all is scored, the deadline, or the caller goes away; then nothing of the ticket waits any more."""
         request = ticket.request
         while not ticket.ended.is_set():
@@ -175,7 +136,7 @@ class Scheduler:
             ticket.ended.wait(min(POLL_S, left))
         self._withdraw(ticket)
 
-    def _withdraw(self, ticket: _Ticket) -> None:
+    def _withdraw(self, ticket: Ticket) -> None:
         with self._lock:
             ticket.waiting.clear()
             ticket.ended.set()
@@ -211,13 +172,13 @@ class Scheduler:
         if more:
             self._submit()
 
-    def _run(self, batch: _Batch) -> list[_Batch]:
+    def _run(self, batch: Batch) -> list[Batch]:
         """Run a batch; return its halves if it did not fit into memory."""
         if all(ticket.error is not None for ticket, _ in batch.places):
             self._scored(batch, np.full(len(batch.places), np.nan, dtype=np.float32))
             return []
         if len(batch.places) > 1 and batch.tokens > self.memory.most_tokens(batch.model.fingerprint):
-            return _halves(batch)  # formed before that was known, or part of what did not fit
+            return halves(batch)  # formed before that was known, or part of what did not fit
         started = time.perf_counter()
         try:
             scores = self._forward(batch)
@@ -232,7 +193,7 @@ class Scheduler:
             return []
         return self._short(batch)  # here the error is gone, and with its frames the tensors that they held
 
-    def _short(self, batch: _Batch) -> list[_Batch]:
+    def _short(self, batch: Batch) -> list[Batch]:
         """Remember that a batch did not fit; return its halves, unless it is one pair or its model is left alone now."""
         name, places = batch.model.fingerprint, batch.places
         self.memory.ran_out(name, batch.tokens, len(places), halved=batch.halved)
@@ -245,9 +206,9 @@ class Scheduler:
             self._failed(batch, Busy(too_long(batch.tokens)))
             return []
         self.metrics.ran_out_of_memory(name)
-        return _halves(batch)
+        return halves(batch)
 
-    def _leave_alone(self, batch: _Batch, busy: Busy) -> None:
+    def _leave_alone(self, batch: Batch, busy: Busy) -> None:
         """Fail a batch and all else that waits for its model."""
         self._failed(batch, busy)
         with self._lock:
@@ -258,11 +219,11 @@ class Scheduler:
                     if not ticket.running:
                         ticket.ended.set()
 
-    def _note(self, batch: _Batch) -> None:
+    def _note(self, batch: Batch) -> None:
         name, pairs, real = batch.model.fingerprint, len(batch.places), batch.real
         self.metrics.ran(name, pairs=pairs, tokens=real, padding=batch.tokens - real, waited_s=batch.waited)
 
-    def _forward(self, batch: _Batch) -> NDArray[np.float32]:
+    def _forward(self, batch: Batch) -> NDArray[np.float32]:
         scores = batch.model.forward([ticket.pairs[place] for ticket, place in batch.places])
         if scores.shape != (len(batch.places),):
             raise BadScores(f"{scores.shape} scores came back for {len(batch.places)} passages")
@@ -270,7 +231,7 @@ class Scheduler:
             raise BadScores("a score is not a number")
         return scores
 
-    def _form(self) -> _Batch | None:
+    def _form(self) -> Batch | None:
         """Take the next batch out of the queue."""
         with self._lock:
             now = self._clock()
@@ -287,13 +248,13 @@ class Scheduler:
             model = tickets[0].model
             tickets = [ticket for ticket in tickets if ticket.model is model]
             budget = self._budget(model, tickets)
-            places = _in_order(tickets, budget) if model.packs else _like_length(tickets, budget)
+            places = in_order(tickets, budget) if model.packs else like_length(tickets, budget)
             for ticket, place in places:
                 ticket.waiting.discard(place)
                 ticket.running += 1
-            return _batch(model, places, now - min(ticket.since for ticket, _ in places))
+            return batch_of(model, places, now - min(ticket.since for ticket, _ in places))
 
-    def _budget(self, model: LocalModel, tickets: Sequence[_Ticket]) -> int:
+    def _budget(self, model: LocalModel, tickets: Sequence[Ticket]) -> int:
         """Return how many tokens make a batch: what takes its time, or a worker's share of the most urgent request."""
         kind = self.device.name.partition(":")[0]
         lengths = [tickets[0].lengths[place] for place in tickets[0].waiting]
@@ -303,20 +264,20 @@ class Scheduler:
         wanted = min(MOST_TOKENS, max(LEAST_TOKENS, min(budget, share)))
         return int(min(wanted, self.memory.most_tokens(model.fingerprint)))
 
-    def _scored(self, batch: _Batch, scores: NDArray[np.float32]) -> None:
+    def _scored(self, batch: Batch, scores: NDArray[np.float32]) -> None:
         with self._lock:
             for (ticket, place), score in zip(batch.places, scores, strict=True):
                 ticket.scores[place] = score
                 self._one_less(ticket)
 
-    def _failed(self, batch: _Batch, error: BaseException) -> None:
+    def _failed(self, batch: Batch, error: BaseException) -> None:
         with self._lock:
             for ticket, _ in batch.places:
                 ticket.error = error
                 ticket.waiting.clear()
                 self._one_less(ticket)
 
-    def _one_less(self, ticket: _Ticket) -> None:
+    def _one_less(self, ticket: Ticket) -> None:
         ticket.running -= 1
         if not ticket.running and not ticket.waiting:
             ticket.ended.set()
@@ -333,63 +294,3 @@ class Scheduler:
 def urgency_of(request: ScoreRequest) -> tuple[int, float]:
     """Return what sorts requests: later stages first, then nearer deadlines."""
     return -request.place, math.inf if request.deadline is None else request.deadline
-
-
-def _batch(model: LocalModel, places: list[tuple[_Ticket, int]], waited: float, *, halved: bool = False) -> _Batch:
-    lengths = [ticket.lengths[place] for ticket, place in places]
-    longest = max(lengths)
-    return _Batch(model, places, longest, sum(lengths) if model.packs else longest * len(places), waited, halved)
-
-
-def _halves(batch: _Batch) -> list[_Batch]:
-    half = (len(batch.places) + 1) // 2
-    parts = (batch.places[half:], batch.places[:half])  # the first to run is the last of a list
-    return [_batch(batch.model, part, batch.waited, halved=True) for part in parts]
-
-
-def _in_order(tickets: Sequence[_Ticket], budget: int) -> list[tuple[_Ticket, int]]:
-    """Return the pairs of one batch, the most urgent first, each request's in its own order."""
-    places: list[tuple[_Ticket, int]] = []
-    for ticket in tickets:
-        for place in sorted(ticket.waiting):
-            budget -= ticket.lengths[place]
-            if places and budget < 0:
-                return places
-            places.append((ticket, place))
-    return places
-
-
-def _like_length(tickets: Sequence[_Ticket], budget: int) -> list[tuple[_Ticket, int]]:
-    """Return the pairs of one batch, longest first.
-
-    From the most urgent few batches' worth it takes the longest pair of the most urgent request, and round it those of
-    like length, shorter and longer, for as long as tokens and padding stay within their bounds.
-    """
-    urgent: list[tuple[int, _Ticket, int]] = []
-    tokens = 0
-    for ticket in tickets:
-        for place in ticket.waiting:
-            urgent.append((ticket.lengths[place], ticket, place))
-            tokens += ticket.lengths[place]
-        if tokens >= budget * LOOKAHEAD:
-            break
-    urgent.sort(key=lambda one: (-one[0], one[2]))
-    start = next(number for number, one in enumerate(urgent) if one[1] is tickets[0])
-    start, end = window([length for length, _, _ in urgent], start, budget)
-    return [(ticket, place) for _, ticket, place in urgent[start:end]]
-
-
-def window(lengths: Sequence[int], place: int, budget: int) -> tuple[int, int]:
-    """Return the widest [start, end) round `place` of falling lengths with `budget` tokens, of which few are padding."""
-    start, end, real = place, place + 1, lengths[place]
-    while True:
-        for first, last in ((start, end + 1), (start - 1, end)):
-            if first < 0 or last > len(lengths):
-                continue
-            added = lengths[last - 1] if last > end else lengths[first]
-            padded = lengths[first] * (last - first)
-            if padded <= budget and padded - real - added <= WASTE_SHARE * budget:
-                start, end, real = first, last, real + added
-                break
-        else:
-            return start, end

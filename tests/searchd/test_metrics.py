@@ -10,7 +10,7 @@ import pytest
 
 from indexer.device import Device
 from searchd.metrics import RerankMetrics, SearchMetrics
-from searchd.rerank import scheduler as scheduling
+from searchd.rerank import batches
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.score_cache import ScoreCache
 from searchd.rerank.table import RerankerCache
@@ -38,7 +38,7 @@ def value(metrics: RerankMetrics | SearchMetrics, name: str, **labels: str) -> f
 def test_a_batch_is_counted_with_its_pairs_tokens_padding_and_the_longest_wait(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduling, "WASTE_SHARE", 1.0)
+    monkeypatch.setattr(batches, "WASTE_SHARE", 1.0)
     now = [50.0]
     scheduler = Scheduler(device, clock=lambda: now[0])
     scheduler.metrics.named("sum", "cross_encoder", "toy")

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, models
 from indexer.device import Device, Priority
 from indexer.errors import Busy, TransientError
 from searchd.rerank import scheduler as module
+from searchd.rerank.batches import WASTE_SHARE, window
 from searchd.rerank.cost import CostTable
 from searchd.rerank.local import Frame, Pair, PassageTokenizer
 from searchd.rerank.scheduler import Scheduler
@@ -309,12 +310,12 @@ def test_a_window_holds_its_place_within_its_tokens_and_little_padding(
 ) -> None:
     lengths.sort(reverse=True)
     place %= len(lengths)
-    start, end = module.window(lengths, place, budget)
+    start, end = window(lengths, place, budget)
     assert start <= place < end
     padded = lengths[start] * (end - start)
     if end - start > 1:
         assert padded <= budget
-    assert padded - sum(lengths[start:end]) <= module.WASTE_SHARE * budget
+    assert padded - sum(lengths[start:end]) <= WASTE_SHARE * budget
 
 
 def test_a_model_that_packs_gets_pairs_in_the_order_of_their_requests(
