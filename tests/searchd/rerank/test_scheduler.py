@@ -76,8 +76,14 @@ class Held:
     """The device, kept busy until it is let go."""
 
     def __init__(self, device: Device) -> None:
-        self._event = threading.Event()
-        self._work = device.submit(lambda: self._event.wait(20), priority=Priority.QUERY)
+        self._event, begun = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            begun.set()
+            self._event.wait(20)
+
+        self._work = device.submit(hold, priority=Priority.QUERY)
+        assert begun.wait(10)
 
     def __enter__(self) -> Held:
         return self
