@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from searchd.train.prepare import HeldOut
+from searchd.train.registry import Figures
 
 BLEND = 0.3
 """The weight of the blended figure: the default of a stage's `blend`."""
@@ -20,15 +20,6 @@ AT_ONCE = 16
 K = 10
 
 Scorer = Callable[[str, Sequence[str]], NDArray[np.float32]]
-
-
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """nDCG@10 over held-out queries: the fused order, the model's own, and both blended."""
-
-    queries: int
-    fused: float
-    alone: float
-    blended: float
 
 
 def evaluate(score: Scorer, held_out: Sequence[HeldOut], progress: Callable[[int, int], None]) -> Figures:

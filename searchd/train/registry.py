@@ -19,13 +19,21 @@ import msgspec
 
 from indexer.errors import Conflict, InputError, NotFound
 from indexer.settings import Settings
-from searchd.train.evaluate import Figures
 
 PACKAGED = "packaged"
 """What `rollback` returns to when the first promoted version is taken back."""
 PROMOTED, CARD = "promoted.json", "card.json"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _VERSION = re.compile(r"v[1-9][0-9]{0,5}")
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """nDCG@10 over held-out queries: the fused order, the model's own, and both blended."""
+
+    queries: int
+    fused: float
+    alone: float
+    blended: float
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,14 +29,14 @@ from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import PassageText, ScoreRequest
 from searchd.settings import Settings, Stage
-from searchd.train.evaluate import Figures, evaluate
+from searchd.train.evaluate import evaluate
 from searchd.train.files import read_lines
 from searchd.train.fit import FitSettings, fit, require_extra
 from searchd.train.judged import read_judged
 from searchd.train.material import Progress, Vectors, read_collection, read_corpus, vectors_of
 from searchd.train.mining import MiningSettings
 from searchd.train.prepare import GROUPS, HELD_OUT, HeldOut, PrepareSettings, counted, prepare
-from searchd.train.registry import Card, promoted, store
+from searchd.train.registry import Card, Figures, promoted, store
 from searchd.train.shrink import every_second, shrunk
 from searchd.train.types import Group, Material
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from indexer.engine import Engine
+from indexer.owner import Owner
 from searchd.__main__ import cli
 from searchd.settings import Settings
 from searchd.train import registry
@@ -51,9 +52,10 @@ def test_a_collection_makes_a_base_and_a_small_model_that_can_be_promoted_and_ta
     data_dir: Path, tmp_path: Path
 ) -> None:
     base = write_tiny(tmp_path / "tiny")
-    done = run("train", "--base", str(base), *QUICK)
-    assert done.exit_code == 0, done.output
     settings = Settings(data_dir=str(data_dir))
+    with Owner.acquire(settings):  # as a daemon does that serves meanwhile
+        done = run("train", "--base", str(base), *QUICK)
+    assert done.exit_code == 0, done.output
     cards = registry.cards(settings)
     assert [(card.name, card.version) for card in cards] == [("rerank-base", "v1"), ("rerank-small", "v1")]
     assert cards[0].groups >= 20

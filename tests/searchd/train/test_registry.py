@@ -10,8 +10,7 @@ import pytest
 from indexer.errors import Conflict, InputError, NotFound
 from searchd.settings import Settings
 from searchd.train import registry
-from searchd.train.evaluate import Figures
-from searchd.train.registry import Card
+from searchd.train.registry import Card, Figures
 from tests.searchd.rerank.models import write_tiny
 
 
