@@ -2,31 +2,29 @@
 
     python benchmarks/house/corpus.py WORK_DIR
 
-Fetches the packages of `packages.txt` with apt-get, unpacks what is documentation in them, parses and splits it with the
-product's own formats and splitter, and writes WORK_DIR/corpus.jsonl: a document a line, as `searchd/train/material.py`
-reads it. A seeded sample of each package, so that no large manual outweighs the others.
+Fetches the packages of `packages.txt` with apt-get (Debian 12; other versions give other documents), unpacks what is
+documentation in them, parses and splits it with the product's own formats and splitter, and writes WORK_DIR/corpus.jsonl:
+a document a line, as `searchd/train/material.py` reads it. A seeded sample, so that no large manual outweighs the others.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 import json
-import os
 import random
 import re
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from html import escape
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urldefrag
 
 from lxml import etree
-from selectolax.lexbor import LexborHTMLParser
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
@@ -36,7 +34,10 @@ from indexer.formats.table import parse
 from indexer.splitter import Splitter
 from indexer.types import Document, ParsedText
 from indexer.weights import house_folder
+from searchd.train.material import links_of_page
+from searchd.train.types import Link
 
+PACKAGES = Path(__file__).with_name("packages.txt")
 SEED = 20261121
 FILES_EACH, PASSAGES_EACH = 70, 90
 """Of a package: at most so many files, and so many passages."""
@@ -52,20 +53,13 @@ KINDS = (".html", ".htm", ".xhtml", ".md", ".rst", ".page", ".docbook")
 PLAIN = re.compile(r"(readme|faq|howto|guide|manual|tutorial|intro|\.txt)", re.IGNORECASE)
 PASSAGES_IN_ONE = 40
 """Of a document: a stretch of at most so many passages."""
-LINKS_EACH = 40
 DICTIONARIES = {
     "dict-gcide": 2500, "dict-wn": 4500, "dict-foldoc": 3000, "dict-jargon": 800, "dict-elements": 120, "dict-devil": 300
 }  # fmt: skip
 DESCRIPTIONS = 3500
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """The text by which one page points at a place in another."""
-
-    text: str
-    target: str
-    fragment: str
+EIGHTHS, ENTRY_EIGHTHS = 5, 3
+"""Of what was sampled so: how many eighths are kept, of documents and of entries and descriptions. Chosen by id."""
+UNPACKED = ("*/doc/*", "*/dictd/*", "*/help/*", "*/gtk-doc/*", "*/share/info/*", "*.html", "*.htm", "*.page")
 
 
 def documents_of(package: Path) -> Iterator[dict[str, object]]:
@@ -96,7 +90,7 @@ def wanted(path: PurePosixPath) -> bool:
     )
 
 
-def read(path: Path, uri: str) -> list[tuple[ParsedText, list[Link]]]:
+def read(path: Path, uri: str) -> list[tuple[ParsedText, Sequence[Link]]]:
     """Return what a file holds, parsed by the product; nothing of what it refuses."""
     try:
         content = path.read_bytes()[:600_000]
@@ -105,7 +99,7 @@ def read(path: Path, uri: str) -> list[tuple[ParsedText, list[Link]]]:
         name = path.name.removesuffix(".gz")
         if name.endswith((".page", ".docbook")):
             content, name = as_html(content), f"{name}.html"
-        links = links_of(content, uri) if name.endswith(("html", "htm")) else []
+        links = links_of_page(content.decode("utf-8", "replace"), uri) if name.endswith(("html", "htm")) else ()
         return [(parsed, links) for parsed in parse(name, content)]
     except (ParseFailure, OSError, EOFError, etree.XMLSyntaxError, ValueError):
         return []
@@ -139,21 +133,6 @@ def as_html(content: bytes) -> bytes:
     return f"<html><body>{walk(root, 1)}</body></html>".encode()
 
 
-def links_of(content: bytes, uri: str) -> list[Link]:
-    """Return the page's links within its package, as (text, target, fragment)."""
-    folder = PurePosixPath(uri).parent
-    found: dict[tuple[str, str], Link] = {}
-    for node in LexborHTMLParser(content.decode("utf-8", "replace")).css("a[href]")[:400]:
-        href, fragment = urldefrag(node.attributes.get("href") or "")
-        text = " ".join(node.text().split())
-        if "://" in href or ":" in href or not 3 <= len(text) <= 120 or not re.search("[a-z]{3}", text):
-            continue
-        target = os.path.normpath(str(folder / unquote(href))) if href else uri
-        if target != uri or fragment:
-            found.setdefault((target, fragment), Link(text, target, fragment))
-    return list(found.values())[:LINKS_EACH]
-
-
 _SPLITTER: list[Splitter] = []
 
 
@@ -167,7 +146,7 @@ def splitter() -> Splitter:
     return _SPLITTER[0]
 
 
-def split(uri: str, parsed: ParsedText, links: Iterable[Link], source: str) -> dict[str, object] | None:
+def split(uri: str, parsed: ParsedText, links: Sequence[Link], source: str) -> dict[str, object] | None:
     """Return one line of the corpus, None for a document without text."""
     document = Document("house", uri, parsed.title, uri, parsed.text, parsed.blocks, {}, ("public",), 1, uri)
     passages = splitter().split("house", document)
@@ -274,19 +253,49 @@ def rows_of(package: Path) -> list[str]:
     return [json.dumps(row, ensure_ascii=False) for row in found]
 
 
+def fetch(work: Path) -> None:
+    """Download the packages and the archive's descriptions, and unpack the documentation; what is there stays."""
+    lists, debs, unpacked = work / "lists", work / "debs", work / "x"
+    for folder in (lists / "partial", debs, unpacked):
+        folder.mkdir(parents=True, exist_ok=True)
+    packages = [line.split()[0] for line in PACKAGES.read_text().splitlines() if line and not line.startswith("#")]
+    private = ["-o", f"Dir::State::Lists={lists.absolute()}", "-o", "Acquire::Languages=en"]
+    subprocess.run(["apt-get", *private, "update"], check=True)
+    missing = [name for name in packages if not any(debs.glob(f"{name}_*.deb"))]
+    if missing:
+        subprocess.run(["apt-get", *private, "download", *missing], cwd=debs, check=True)
+    for deb in sorted(debs.glob("*.deb")):
+        target = unpacked / deb.name.partition("_")[0]
+        if not target.is_dir():
+            target.mkdir()
+            with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as archive:
+                # tar fails where a pattern matches nothing, which is so of most patterns in most packages
+                subprocess.run(["tar", "-x", "-C", target, "--wildcards", *UNPACKED], stdin=archive.stdout, check=False)
+
+
+def is_kept(line: str) -> bool:
+    """Say whether a document is among the eighths that are kept."""
+    row = json.loads(line)
+    entry = row["source"].startswith("dict-") or row["source"] == "description"
+    digest = hashlib.sha256(row["document_id"].encode()).digest()
+    return int.from_bytes(digest[:4], "big") % 8 < (ENTRY_EIGHTHS if entry else EIGHTHS)
+
+
 def main() -> None:
-    """Write the corpus from what is unpacked in WORK_DIR/x."""
+    """Fetch, then write the corpus from what is unpacked in WORK_DIR/x."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     arguments = parser.parse_args()
+    fetch(arguments.work)
     packages = [path for path in sorted((arguments.work / "x").iterdir()) if path.is_dir()]
     with ProcessPoolExecutor(2) as pool, (arguments.work / "corpus.jsonl").open("w", encoding="utf-8") as out:
         for package, lines in zip(packages, pool.map(rows_of, packages), strict=True):
             print(f"{package.name}: {len(lines)} documents", flush=True)
-            out.writelines(f"{line}\n" for line in lines)
-        out.writelines(
-            f"{json.dumps(row, ensure_ascii=False)}\n" for row in descriptions(arguments.work / "lists", DESCRIPTIONS)
-        )
+            out.writelines(f"{line}\n" for line in lines if is_kept(line))
+        for row in descriptions(arguments.work / "lists", DESCRIPTIONS):
+            line = json.dumps(row, ensure_ascii=False)
+            if is_kept(line):
+                out.write(f"{line}\n")
 
 
 if __name__ == "__main__":
