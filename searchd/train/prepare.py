@@ -72,7 +72,7 @@ def prepare(
         return
     train, held = parted(material, settings, judged)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        miner = Miner(material, vectors, Path(scratch), settings.language)
+        miner = Miner(material, vectors, Path(scratch), settings.language, lambda one: is_held_out(one, settings))
         try:
             held_vectors = encode([question.query for question in held])
             write_lines(folder / HELD_OUT, held_out_queries(miner, held, held_vectors, settings))
