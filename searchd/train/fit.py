@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from indexer.errors import ConfigError
+from indexer.weights import no_progress_bars
 from searchd.train.losses import LossSettings, PairReader, distil_loss, group_loss
 from searchd.train.types import Group
 
@@ -128,6 +129,7 @@ def load(base: Path, settings: FitSettings) -> CrossEncoder:
     """
     from sentence_transformers import CrossEncoder
 
+    no_progress_bars()
     attention = "eager" if settings.device == "cpu" else "sdpa"
     model: Any = CrossEncoder(
         str(base), num_labels=1, device=settings.device, local_files_only=True,
