@@ -31,14 +31,14 @@ PREPARE = PrepareSettings(groups=11_000, held_out=150, mining=MiningSettings(neg
 FIT = FitSettings(
     groups_at_once=8,
     epochs=3,
-    learning_rate=4e-5,
+    learning_rate=1e-4,
     warmup_steps=40,
     schedule="constant_with_warmup",
-    max_length=128,
+    max_length=112,
     save_steps=50,
-    loss=LossSettings(teacher=0.25, teacher_scale=12.0, absolute=0.1),
+    loss=LossSettings(teacher=0.1, teacher_scale=15.0, absolute=0.05),
 )
-DISTIL = replace(FIT, learning_rate=1e-4)
+DISTIL = replace(FIT, learning_rate=2e-4)
 
 
 def said(step: str, done: int, whole: int) -> None:
