@@ -22,6 +22,7 @@ from rich.text import Text
 from indexer.errors import ConfigError, InputError, SearchdError, StaleIndex
 from indexer.settings import describe, environment, load_settings
 from searchd.settings import Settings
+from searchd.train import commands
 
 if TYPE_CHECKING:
     from searchd.services import Services
@@ -237,18 +238,26 @@ def settings(as_json: bool) -> None:
     )
 
 
+cli.add_command(commands.train)
+
+
 @cli.group()
 def models() -> None:
-    """The packaged models."""
+    """The packaged models, and those trained here."""
+
+
+for command in commands.COMMANDS:
+    models.add_command(command)
 
 
 @models.command("list")
 def list_models() -> None:
-    """List the packaged models."""
+    """List the packaged models, then the trained ones with their figures."""
     from searchd.rerank.house import HOUSE_MODELS
 
     for name, digest in HOUSE_MODELS.items():
         output.print(f"{name}  cross-encoder  sha256 {digest}", highlight=False, soft_wrap=True)
+    commands.list_trained()
 
 
 @models.command()

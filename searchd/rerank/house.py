@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +47,20 @@ def state_dict(name: str) -> dict[str, torch.Tensor]:
     return tensors | {f"bert.{tensor}": shared[tensor] for tensor in SHARED}
 
 
+def depth_of(tensors: Iterable[str]) -> int:
+    """Return how many layers a model has, by the names of its tensors: the small one has fewer than what it began as."""
+    return len({name.split(".")[3] for name in tensors if name.startswith("bert.encoder.layer.")})
+
+
 def load(name: str, dtype: torch.dtype) -> BertForSequenceClassification:
     """Build a packaged model, ready to score."""
     with importing():
         from transformers import BertConfig, BertForSequenceClassification
 
-    config = BertConfig.from_pretrained(house_folder(), num_labels=1)
+    tensors = state_dict(name)
+    config = BertConfig.from_pretrained(house_folder(), num_labels=1, num_hidden_layers=depth_of(tensors))
     model = BertForSequenceClassification(config)
-    missing, unexpected = model.load_state_dict(state_dict(name), strict=False)
+    missing, unexpected = model.load_state_dict(tensors, strict=False)
     absent = [tensor for tensor in missing if not tensor.endswith("position_ids")]
     if absent or unexpected:
         raise ConfigError(f"packaged model {name!r} does not fit: missing {absent}, unexpected {unexpected}")
@@ -77,6 +84,7 @@ def export(name: str, folder: Path) -> None:
         "id2label": {"0": "LABEL_0"},
         "label2id": {"LABEL_0": 0},
         "dtype": "float32",
+        "num_hidden_layers": depth_of(tensors),
         "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"},
     }
     config.pop("torch_dtype", None)

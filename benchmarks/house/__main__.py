@@ -1,0 +1,44 @@
+"""The house models by one command, from Debian's archive to packaged weights. Each step goes on where it was stopped.
+
+    python -m benchmarks.house WORK_DIR [--processes N]
+
+Takes the packages of `packages.txt`, about 2 GB to download; the recipe's figures are in searchd/rerank/models/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    """Make the corpus, fit the base model, distil the small one, package both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--processes", type=int, default=1, help="processes that fit together, a thread each")
+    arguments = parser.parse_args()
+    work: Path = arguments.work
+    corpus, folder = work / "corpus.jsonl", work / "house"
+    if not corpus.is_file():
+        run(sys.executable, HERE / "corpus.py", work)
+    run(sys.executable, HERE / "train.py", corpus, folder, "--prepare")
+    several = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", arguments.processes]
+    run(*several, HERE / "train.py", corpus, folder)
+    run(*several, HERE / "train.py", corpus, folder, "--small")
+    run(sys.executable, HERE / "package.py", folder / "base" / "model", "rerank-base")
+    run(sys.executable, HERE / "package.py", folder / "small" / "model", "rerank-small")
+
+
+def run(*command: object) -> None:
+    """Run a step with one thread a process: threads that share cores with others' wait for each other at every layer."""
+    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false"}
+    subprocess.run([str(part) for part in command], check=True, env=os.environ | threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""BUILDERS: what a document is asked, made from the document itself: one function per kind of question.
+
+Each takes a document, all documents (links lead elsewhere) and a source of chance, and yields questions with the passage
+that answers them. Judgments of the owner's come from `judged.py` and are questions like these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from random import Random
+from typing import Final
+
+from indexer.lexical.stopwords import Stopwords
+from indexer.types import Passage
+from searchd.train.phrasing import asked, defined, is_question, plain, sought
+from searchd.train.types import Builder, Material, Question, TrainingDocument
+
+_SENTENCE: Final = re.compile(r"(?<=[a-z0-9)\"'][.!?])\s+(?=[A-Z\"'(])|\n{2,}")
+_WORD: Final = re.compile(r"[A-Za-z][\w.-]{2,}\w")
+_LETTERS: Final = re.compile(r"[A-Za-z]{3}")
+STOPWORDS: Final = Stopwords("en")
+GENERIC: Final = frozenset(
+    "introduction overview description example examples usage notes note see also options parameters name synopsis author "
+    "authors copyright license references returns summary contents index abstract syntax files bugs history details "
+    "installation background conclusion further reading requirements arguments attributes methods functions".split()
+)
+"""Headings that say nothing without the one above them."""
+LEAST_BODY_CHARS: Final = 80
+SENTENCES_EACH: Final = 3
+"""A document's questions of these kinds: one for every so many of its passages."""
+
+
+def sections(document: TrainingDocument) -> dict[tuple[str, ...], list[Passage]]:
+    """Return the passages under each heading path, in order."""
+    found: defaultdict[tuple[str, ...], list[Passage]] = defaultdict(list)
+    for passage in document.passages:
+        found[passage.heading_path].append(passage)
+    return found
+
+
+def heading_query(path: tuple[str, ...], title: str) -> str:
+    """Return a heading as a query: with the one above it where it says little alone."""
+    heading = plain(path[-1])
+    words = re.findall(r"[a-z]+", heading.lower())
+    if len(words) <= 1 or set(words) <= GENERIC:
+        above = plain(path[-2]) if len(path) > 1 else title
+        return heading if heading.lower() in above.lower() else f"{above} {heading}"
+    return heading
+
+
+def headings(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
+    """Yield a question per section: its heading as it stands, or as somebody would ask for it."""
+    for path, under in sections(document).items():
+        first = under[0]
+        if not path or len(first.text) < LEAST_BODY_CHARS or not _LETTERS.search(path[-1]):
+            continue
+        query = heading_query(path, document.title)
+        also = frozenset(passage.passage_id for passage in under[1:])
+        if is_question(query):
+            yield Question(query, "faq", first.passage_id, also, bare=rng.random() < 0.7)
+        elif rng.random() < 0.5:
+            yield Question(asked(query, rng), "asked", first.passage_id, also, bare=rng.random() < 0.5)
+        else:
+            yield Question(query, "heading", first.passage_id, also, bare=rng.random() < 0.5)
+
+
+def titles(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
+    """Yield the document's title, to be found by its first passage without it."""
+    first = next((passage for passage in document.passages if len(passage.text) >= LEAST_BODY_CHARS), None)
+    if first is None or not _LETTERS.search(document.title) or "/" in document.title:
+        return
+    also = frozenset(passage.passage_id for passage in document.passages if passage is not first)
+    query = plain(document.title)
+    if rng.random() < 0.35:
+        query = asked(query, rng)
+    yield Question(query, "title", first.passage_id, also, bare=rng.random() < 0.8)
+
+
+def links(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
+    """Yield the text of links that describe where they lead: to a section of that name, else to the document's start."""
+    for link in document.links:
+        target = material.by_uri.get(link.target)
+        words = {word for word in re.findall(r"[a-z]{3,}", link.text.lower()) if word not in STOPWORDS}
+        if target is None or len(words) < 2 or target.title.lower() == link.text.lower():
+            continue
+        best = max(target.passages, key=lambda p: (_shared(words, p.heading_path[-1:]), -p.ordinal), default=None)
+        if (
+            best is None
+            or len(best.text) < LEAST_BODY_CHARS
+            or not _shared(words, (*best.heading_path[-1:], best.text))
+        ):
+            continue
+        also = frozenset(p.passage_id for p in target.passages if p.heading_path == best.heading_path) - {
+            best.passage_id
+        }
+        yield Question(plain(link.text), "link", best.passage_id, also, bare=rng.random() < 0.5)
+
+
+def _shared(words: set[str], texts: tuple[str, ...]) -> int:
+    return sum(word in " ".join(texts).lower() for word in words)
+
+
+def sentences(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
+    """Yield sentences taken out of their passage (inverse cloze), as long queries.
+
+    Source: Lee, Chang, Toutanova, "Latent retrieval for weakly supervised open domain question answering", ACL 2019.
+    """
+    for passage in document.passages:
+        parts = [part.strip() for part in _SENTENCE.split(passage.text)]
+        usable = [part for part in parts if 6 <= len(part.split()) <= 32 and len(_LETTERS.findall(part)) >= 5]
+        if len(parts) < 3 or not usable or rng.random() > 1 / SENTENCES_EACH:
+            continue
+        taken = rng.choice(usable)
+        body = passage.text.replace(taken, " ", 1).strip()
+        if len(body) < LEAST_BODY_CHARS:
+            continue
+        query = defined(taken, rng) if rng.random() < 0.3 else None
+        yield Question(query or sought(taken, rng), "sentence", passage.passage_id, body=body, bare=rng.random() < 0.5)
+
+
+def definitions(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
+    """Yield "what is X" for passages that open with a definition of X."""
+    for passage in document.passages:
+        query = defined(passage.text, rng)
+        if query is not None and len(passage.text) >= LEAST_BODY_CHARS:
+            yield Question(query, "definition", passage.passage_id, bare=rng.random() < 0.5)
+
+
+def keywords(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
+    """Yield some of a passage's own longer words, in their order: what a hurried reader types."""
+    for passage in document.passages:
+        words = list(dict.fromkeys(w.lower() for w in _WORD.findall(passage.text) if w.lower() not in STOPWORDS))
+        if len(words) < 12 or rng.random() > 1 / (SENTENCES_EACH * 3):
+            continue
+        chosen = set(sorted(words, key=lambda word: -len(word) * rng.random())[: rng.randint(2, 6)])
+        query = " ".join(word for word in words if word in chosen)
+        yield Question(query, "keywords", passage.passage_id, bare=rng.random() < 0.5)
+
+
+BUILDERS: Final[dict[str, Builder]] = {
+    "headings": headings,
+    "titles": titles,
+    "links": links,
+    "sentences": sentences,
+    "definitions": definitions,
+    "keywords": keywords,
+}
+
+
+def questions_of(material: Material, seed: int) -> list[Question]:
+    """Return every question of every builder, each once, in the order of documents and builders."""
+    found: dict[tuple[str, str], Question] = {}
+    for document in material.documents:
+        for name, build in BUILDERS.items():
+            for question in build(document, material, Random(f"{seed}:{name}:{document.document_id}")):  # noqa: S311
+                if 3 <= len(question.query) <= 300:
+                    found.setdefault((question.query, question.passage_id), question)
+    return list(found.values())

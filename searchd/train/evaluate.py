@@ -1,0 +1,70 @@
+"""How well a model orders held-out queries: nDCG@10 of its own order, and blended with the fused one.
+
+The model is loaded and asked as the cascade does it, so that what is measured is what will be served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchd.train.prepare import HeldOut
+from searchd.train.registry import Figures
+
+BLEND = 0.3
+"""The weight of the blended figure: the default of a stage's `blend`."""
+AT_ONCE = 16
+K = 10
+
+Scorer = Callable[[str, Sequence[str]], NDArray[np.float32]]
+
+
+def evaluate(score: Scorer, held_out: Sequence[HeldOut], progress: Callable[[int, int], None]) -> Figures:
+    """Return the figures of a model over the held-out queries; all are 0 where there are none."""
+    orders: dict[str, list[list[float]]] = {"fused": [], "alone": [], "blended": []}
+    for done, query in enumerate(held_out, start=1):
+        logits = scored(score, query)
+        fused = 1.0 / (60.0 + np.arange(1, len(query.texts) + 1))
+        grades = np.zeros(len(query.texts))
+        grades[list(query.relevant)] = 1.0
+        blended = np.add(BLEND * standardised(logits), (1 - BLEND) * standardised(fused))
+        for name, values in (("fused", fused), ("alone", logits), ("blended", blended)):
+            order = np.argsort(-values, kind="stable")
+            orders[name].append([float(grade) for grade in grades[order]])
+        progress(done, len(held_out))
+    means = {name: mean_ndcg(rows) for name, rows in orders.items()}
+    return Figures(queries=len(held_out), fused=means["fused"], alone=means["alone"], blended=means["blended"])
+
+
+def scored(score: Scorer, query: HeldOut) -> NDArray[np.float64]:
+    """Return the logits of a query's texts, run in small batches of about equal length."""
+    order = sorted(range(len(query.texts)), key=lambda row: len(query.texts[row]))
+    logits = np.zeros(len(query.texts))
+    for start in range(0, len(order), AT_ONCE):
+        some = order[start : start + AT_ONCE]
+        logits[some] = score(query.query, [query.texts[row] for row in some])
+    return logits
+
+
+def standardised(values: NDArray[Any]) -> NDArray[Any]:
+    """Return z-scores; all zero where the values do not differ."""
+    spread = float(values.std()) if len(values) else 0.0
+    return (values - values.mean()) / spread if spread > 1e-12 else np.zeros(len(values))
+
+
+def mean_ndcg(rows: Sequence[Sequence[float]]) -> float:
+    """Return the mean nDCG@10 of grades in ranked order, by ir-measures."""
+    import ir_measures
+
+    if not rows:
+        return 0.0
+    qrels, run = [], []
+    for query, grades in enumerate(rows):
+        for rank, grade in enumerate(grades):
+            qrels.append(ir_measures.Qrel(str(query), str(rank), int(grade)))
+            run.append(ir_measures.ScoredDoc(str(query), str(rank), -float(rank)))
+    measure = ir_measures.nDCG @ K
+    return float(ir_measures.calc_aggregate([measure], qrels, run)[measure])

@@ -1,0 +1,167 @@
+"""Where training's documents come from: a collection in SQL, or a file of JSON lines (as the house models' corpus is).
+
+SQL is read without owning the data folder, so that a daemon may serve and index meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urldefrag
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from selectolax.lexbor import LexborHTMLParser
+
+from indexer.apply import text_hash
+from indexer.embedder import Embedder
+from indexer.errors import InputError
+from indexer.scope import Scope
+from indexer.store import documents as store_documents
+from indexer.store import generations
+from indexer.store import passages as store_passages
+from indexer.store import vectors as store_vectors
+from indexer.store.database import Database
+from indexer.store.passages import LoadedPassage
+from indexer.types import Passage, passage_id
+from searchd.train.files import read_lines
+from searchd.train.types import Link, Material, TrainingDocument, text_of
+
+COLLECTION = "train"
+DOCUMENTS_AT_ONCE = 200
+ENCODED_AT_ONCE = 500
+MOST_BYTES = 2_000_000
+MOST_LINKS_READ, MOST_LINKS = 400, 40
+"""Of a page: links looked at, and links kept."""
+Progress = Callable[[str, int, int], None]
+"""Told a step's name, how much of it is done, and of how much."""
+Vectors = NDArray[np.float32]
+
+
+class FilePassage(msgspec.Struct, frozen=True):
+    """A passage as a corpus file holds it."""
+
+    text: str
+    heading_path: tuple[str, ...] = ()
+
+
+class FileDocument(msgspec.Struct, frozen=True):
+    """A line of a corpus file."""
+
+    document_id: str
+    title: str
+    passages: tuple[FilePassage, ...]
+    links: tuple[Link, ...] = ()
+    source: str = ""
+
+
+def read_corpus(path: Path) -> Material:
+    """Return the documents of a corpus file, each id once. Raises: msgspec.ValidationError."""
+    known: dict[str, TrainingDocument] = {}
+    for row in read_lines(path, FileDocument):
+        known.setdefault(row.document_id, of_file(row))
+    return Material(tuple(known.values()))
+
+
+def of_file(row: FileDocument) -> TrainingDocument:
+    """Return a line's document; its uri is its id."""
+    passages = tuple(_passages(row))
+    return TrainingDocument(row.document_id, row.title, row.document_id, passages, row.links, row.source)
+
+
+def _passages(row: FileDocument) -> Iterator[Passage]:
+    for ordinal, one in enumerate(row.passages):
+        yield Passage(
+            passage_id=passage_id(COLLECTION, row.document_id, ordinal),
+            document_id=row.document_id,
+            ordinal=ordinal,
+            text=one.text,
+            start=0,
+            end=len(one.text),
+            heading_path=one.heading_path,
+        )
+
+
+def read_collection(database: Database, scope: Scope, *, own_files: bool = True) -> Material:
+    """Return the documents of a collection that `scope` may read, as its live generation has them cut.
+
+    Links are read from pages whose files are still where they were added from (`own_files`): SQL keeps text only.
+    Raises: InputError if the collection has no live generation.
+    """
+    documents = []
+    with database.read() as session:
+        generation = generations.live(session, scope.collection)
+        if generation is None:
+            raise InputError(f"collection {scope.collection!r} has nothing indexed; add documents first")
+        cursor: str | None = None
+        while True:
+            page = store_documents.page(session, scope, cursor, DOCUMENTS_AT_ONCE)
+            for one in page.documents:
+                found = store_passages.of_document(session, scope, generation.generation_id, one.document_id)
+                if found:
+                    links = links_of_file(one.uri) if own_files else ()
+                    cut = tuple(_passage(passage) for passage in found)
+                    documents.append(TrainingDocument(one.document_id, one.title, one.uri, cut, links))
+            cursor = page.cursor
+            if cursor is None:
+                return Material(tuple(documents))
+
+
+def _passage(loaded: LoadedPassage) -> Passage:
+    return Passage(
+        loaded.passage_id,
+        loaded.document_id,
+        loaded.ordinal,
+        loaded.text,
+        loaded.start,
+        loaded.end,
+        loaded.heading_path,
+        loaded.page,
+    )
+
+
+def vectors_of(material: Material, database: Database | None, embedder: Embedder, progress: Progress) -> Vectors:
+    """Return float32[passages, dim] in the material's order: from SQL's cache, else encoded now."""
+    texts = [text_of(*found) for found in material.passages.values()]
+    hashes = [text_hash(text) for text in texts]
+    known: dict[str, Vectors] = {}
+    if database is not None:
+        with database.read() as session:
+            known = store_vectors.cached(session, embedder.fingerprint, hashes)
+    missing = {hashed: text for hashed, text in zip(hashes, texts, strict=True) if hashed not in known}
+    names = list(missing)
+    for start in range(0, len(names), ENCODED_AT_ONCE):
+        some = names[start : start + ENCODED_AT_ONCE]
+        known |= dict(zip(some, embedder.encode_passages([missing[name] for name in some]), strict=True))
+        progress("encoding passages", start + len(some), len(names))
+    return np.stack([known[hashed] for hashed in hashes]) if hashes else np.zeros((0, embedder.dimension), np.float32)
+
+
+def links_of_file(uri: str) -> tuple[Link, ...]:
+    """Return the links of a page to its neighbours, if it is a file that is there; none for anything else."""
+    path = Path(uri.removeprefix("file://"))
+    if path.suffix.lower() not in (".html", ".htm") or not path.is_absolute():
+        return ()
+    try:
+        content = path.read_bytes()[:MOST_BYTES]
+    except OSError:
+        return ()
+    return links_of_page(content.decode("utf-8", "replace"), uri)
+
+
+def links_of_page(html: str, uri: str) -> tuple[Link, ...]:
+    """Return a page's links within its site, each target once, as (text, uri of the target, fragment)."""
+    folder = PurePosixPath(uri).parent
+    found: dict[tuple[str, str], Link] = {}
+    for node in LexborHTMLParser(html).css("a[href]")[:MOST_LINKS_READ]:
+        href, fragment = urldefrag(node.attributes.get("href") or "")
+        text = " ".join(node.text().split())
+        if ":" in href or href.startswith("/") or not 3 <= len(text) <= 120 or not re.search("[a-z]{3}", text):
+            continue
+        target = os.path.normpath(str(folder / unquote(href))) if href else uri
+        if target != uri or fragment:
+            found.setdefault((target, fragment), Link(text, target, fragment))
+    return tuple(found.values())[:MOST_LINKS]

@@ -1,0 +1,82 @@
+"""Questions that documents are asked, made from the documents themselves."""
+
+from __future__ import annotations
+
+from random import Random
+
+from searchd.train.builders import BUILDERS, questions_of
+from searchd.train.types import Material, Question, text_of
+from tests.searchd.train.documents import document, material
+
+FOUND = material()
+
+
+def of_builder(name: str, found: Material = FOUND, seed: int = 1) -> list[Question]:
+    return [one for doc in found.documents for one in BUILDERS[name](doc, found, Random(seed))]
+
+
+def body_of(question: Question) -> str:
+    return FOUND.passages[question.passage_id][1].text
+
+
+def test_a_heading_is_answered_by_the_section_under_it() -> None:
+    answers = {question.query: body_of(question) for question in of_builder("headings")}
+    assert answers["How do I stop the motor?"].startswith("Press the red button")
+    assert any("install" in query.lower() and body.startswith("Put the pump") for query, body in answers.items())
+
+
+def test_a_heading_that_is_a_question_stays_as_it_is_without_its_number() -> None:
+    kinds = {question.query: question.kind for question in of_builder("headings")}
+    assert kinds["How do I stop the motor?"] == "faq"
+
+
+def test_a_link_is_answered_by_the_section_of_that_name_in_the_page_it_leads_to() -> None:
+    (question,) = of_builder("links")
+    assert question.query == "closing the safety valve"
+    assert body_of(question).startswith("Turn the wheel")
+
+
+def test_a_title_is_answered_by_the_beginning_and_the_rest_of_the_document_is_no_negative() -> None:
+    question = of_builder("titles")[0]
+    assert "pumps" in question.query.lower()
+    assert body_of(question).startswith("A pump is a machine")
+    assert len(question.also) == len(FOUND.documents[0].passages) - 1
+
+
+def test_a_definition_is_asked_for_by_what_it_defines() -> None:
+    queries = {question.query.lower() for question in of_builder("definitions")}
+    assert queries
+    assert all("pump" in query for query in queries)
+
+
+def test_a_sentence_that_is_asked_for_is_gone_from_its_answer() -> None:
+    asked = [question for seed in range(12) for question in of_builder("sentences", seed=seed)]
+    assert asked
+    for question in asked:
+        words = [word for word in question.query.lower().rstrip(" .").split() if len(word) > 4][-3:]
+        assert question.body is not None
+        assert len(question.body) < len(body_of(question))
+        assert " ".join(words) not in question.body.lower()
+
+
+def test_keywords_are_words_of_the_passage() -> None:
+    asked = [question for seed in range(20) for question in of_builder("keywords", seed=seed)]
+    assert asked
+    assert all(word in body_of(question).lower() for question in asked for word in question.query.split())
+
+
+def test_what_a_reranker_reads_is_the_place_and_the_text_and_bare_texts_have_no_place() -> None:
+    doc = FOUND.documents[0]
+    passage = next(one for one in doc.passages if one.text.startswith("Press"))
+    assert text_of(doc, passage).startswith("Pumps > 2.3. How do I stop the motor?\nPress the red button")
+    assert text_of(doc, passage, bare=True) == passage.text
+
+
+def test_the_same_material_and_seed_give_the_same_questions() -> None:
+    assert questions_of(FOUND, 3) == questions_of(FOUND, 3)
+    assert questions_of(FOUND, 3) != questions_of(FOUND, 4)
+
+
+def test_a_page_without_headings_or_sentences_asks_nothing_of_them() -> None:
+    bare = Material((document("a.md", "short"),))
+    assert of_builder("headings", bare) == of_builder("sentences", bare) == of_builder("links", bare) == []

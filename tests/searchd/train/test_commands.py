@@ -1,0 +1,127 @@
+"""`searchd train` and `searchd models`, from a collection to a promoted version and back."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from indexer.engine import Engine
+from indexer.owner import Owner
+from searchd.__main__ import cli
+from searchd.settings import Settings
+from searchd.train import registry
+from tests.searchd.library import index, source
+from tests.searchd.rerank.models import write_tiny
+
+THINGS = ("pump", "valve", "motor", "lamp", "wheel", "chain", "pipe", "button", "bolt", "floor", "ladder", "filter")
+DEEDS = ("Cleaning", "Installing", "Replacing")
+QUICK = ("--negatives", "3", "--max-steps", "4", "--save-steps", "2", "--max-length", "48")
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with manuals in it that nobody owns."""
+    folder = tmp_path / "data"
+    monkeypatch.setenv("SEARCHD_DATA_DIR", str(folder))
+    monkeypatch.setattr("os.nice", lambda _by: 10)
+    engine = Engine.open(Settings(data_dir=str(folder), parser_processes=1))
+    try:
+        index(engine, [source(thing, manual(thing)) for thing in THINGS])
+    finally:
+        engine.close()
+    return folder
+
+
+def manual(thing: str) -> str:
+    parts = [f"# The {thing}\n\nThe {thing} is a part of the machine that every owner has to look after each year.\n"]
+    for deed in DEEDS:
+        text = f"Stop the machine first. Then begin {deed.lower()} it with a soft cloth, and write the date in the book of it."
+        parts.append(f"## {deed} the {thing}\n\n{text} Nobody but the owner of the {thing} may do this.\n")
+    return "\n".join(parts)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments))
+
+
+def test_a_collection_makes_a_base_and_a_small_model_that_can_be_promoted_and_taken_back(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    base = write_tiny(tmp_path / "tiny")
+    settings = Settings(data_dir=str(data_dir))
+    with Owner.acquire(settings):  # as a daemon does that serves meanwhile
+        done = run("train", "--base", str(base), *QUICK)
+    assert done.exit_code == 0, done.output
+    cards = registry.cards(settings)
+    assert [(card.name, card.version) for card in cards] == [("rerank-base", "v1"), ("rerank-small", "v1")]
+    assert cards[0].groups >= 20
+    assert cards[0].after.queries > 0
+    assert set(cards[0].kinds) & {"asked", "heading", "title"}
+    again = run("train", "--base", str(base), *QUICK)
+    assert again.exit_code == 0, again.output
+    assert registry.card_of(settings, "rerank-base").version == "v2"
+    shown = json.loads(run("models", "show", "rerank-base", "v1", "--json").output)
+    assert shown["settings"]["max_steps"] == 4
+    assert "nDCG@10" in run("models", "show", "rerank-base").output
+    forced = run("models", "promote", "rerank-base", "v1", "--force")
+    assert "in use from the next start on" in forced.output
+    assert "v1  nDCG@10" in run("models", "list").output
+    assert "packaged is in use" in run("models", "rollback", "rerank-base").output
+    assert registry.promoted(settings, "rerank-base") is None
+
+
+def test_documents_that_are_not_public_are_not_trained_on_unless_named(data_dir: Path, tmp_path: Path) -> None:
+    engine = Engine.open(Settings(data_dir=str(data_dir), parser_processes=1))
+    try:
+        index(engine, [source("salaries", manual("salary"), None, "hr")])
+    finally:
+        engine.close()
+    base = str(write_tiny(tmp_path / "tiny"))
+    for number, options in enumerate(((), ("--as", "hr")), start=1):
+        done = run("train", "--base", base, "--small", "", "--max-steps", "1", "--new", *QUICK[:2], *options)
+        assert done.exit_code == 0, done.output
+        folder = data_dir / "training" / f"default-{number}"
+        texts = (folder / "groups.jsonl").read_text() + (folder / "held-out.jsonl").read_text()
+        assert ("salary" in texts) is bool(options)
+
+
+def test_a_missing_extra_is_one_clear_line(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "peft" else found(name, *rest))
+    done = run("train")
+    assert done.exit_code != 0
+    assert "training needs peft; install the extra: pip install 'searchd[train]'" in str(done.exception)
+
+
+def test_too_few_documents_are_a_clear_refusal(data_dir: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text(json.dumps({"document_id": "a", "title": "A", "passages": [{"text": "One passage alone."}]}))
+    done = run("train", "--corpus", str(corpus))
+    assert "0 questions with an answer" in str(done.exception)
+
+
+def test_a_run_that_was_begun_with_other_options_is_not_gone_on_with(data_dir: Path, tmp_path: Path) -> None:
+    folder = data_dir / "training" / "default-1"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text('{"base": "another"}')
+    done = run("train", *QUICK)
+    assert "--new begins another run" in str(done.exception)
+
+
+def test_judgments_are_read_and_a_damaged_file_is_named(data_dir: Path, tmp_path: Path) -> None:
+    judged = tmp_path / "judged.jsonl"
+    judged.write_text('{"query": "how do I get a clean pump", "document_id": "pump", "grade": 2}\n')
+    base = str(write_tiny(tmp_path / "tiny"))
+    done = run("train", "--base", base, "--small", "", "--judged", str(judged), "--max-steps", "1", *QUICK[:2])
+    assert done.exit_code == 0, done.output
+    folder = data_dir / "training" / "default-1"
+    assert (
+        "how do I get a clean pump" in (folder / "groups.jsonl").read_text() + (folder / "held-out.jsonl").read_text()
+    )
+    judged.write_text('{"question": 1}\n')
+    failed = run("train", "--new", "--judged", str(judged), *QUICK)
+    assert "judgments" in str(failed.exception) and "cannot be read" in str(failed.exception)

@@ -1,0 +1,44 @@
+"""Where training's documents come from: files of JSON lines, and the links of pages that are still where they were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from searchd.train.material import links_of_file, links_of_page, read_corpus
+from tests.searchd.train.documents import PAGE
+
+
+def test_links_lead_within_the_site_and_are_named_by_uri_and_fragment() -> None:
+    (link,) = links_of_page(PAGE, "/docs/manual/pumps.html")
+    assert (link.text, link.target, link.fragment) == ("closing the safety valve", "/docs/manual/valves.md", "close")
+
+
+def test_a_link_up_and_down_again_is_the_same_page_once() -> None:
+    html = (
+        '<a href="../b/c.html">see the chapter</a> <a href="c.html">the chapter again</a> <a href="#x">here below</a>'
+    )
+    found = links_of_page(html, "/docs/b/a.html")
+    assert [(one.target, one.fragment) for one in found] == [("/docs/b/c.html", ""), ("/docs/b/a.html", "x")]
+
+
+def test_a_page_that_is_gone_or_no_file_has_no_links(tmp_path: Path) -> None:
+    page = tmp_path / "pumps.html"
+    page.write_text(PAGE)
+    assert len(links_of_file(f"file://{page}")) == len(links_of_file(str(page))) == 1
+    page.unlink()
+    assert links_of_file(str(page)) == links_of_file("https://example.org/a.html") == links_of_file("notes.md") == ()
+
+
+def test_a_corpus_gives_each_document_once_with_its_source(tmp_path: Path) -> None:
+    line = {"document_id": "a", "title": "A", "source": "s", "passages": [{"text": "One.", "heading_path": ["A", "B"]}]}
+    path = tmp_path / "corpus.jsonl"
+    path.write_text(f"{json.dumps(line)}\n\n{json.dumps(line)}\n")
+    (document,) = read_corpus(path).documents
+    assert (document.source, document.passages[0].heading_path) == ("s", ("A", "B"))
+    path.write_text('{"title": "A"}\n')
+    with pytest.raises(msgspec.ValidationError):
+        read_corpus(path)

@@ -1,0 +1,118 @@
+"""Versions of trained models: stored, promoted, refused, rolled back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from indexer.errors import Conflict, InputError, NotFound
+from searchd.settings import Settings
+from searchd.train import registry
+from searchd.train.registry import Card, Figures
+from tests.searchd.rerank.models import write_tiny
+
+
+def figures(blended: float) -> Figures:
+    return Figures(queries=10, fused=0.5, alone=0.4, blended=blended)
+
+
+def card(before: float, after: float, name: str = "rerank-base") -> Card:
+    return Card(
+        name=name,
+        version="v0",
+        made_at=1.0,
+        base="rerank-base",
+        collection="default",
+        groups=20,
+        kinds={"faq": 20},
+        settings={},
+        before=figures(before),
+        after=figures(after),
+        took_s=1.0,
+    )
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=str(tmp_path / "data"))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_tiny(tmp_path / "model")
+
+
+def test_versions_count_up_and_keep_model_and_card(settings: Settings, model: Path) -> None:
+    assert [registry.store(settings, model, card(0.5, 0.6)).version for _ in range(2)] == ["v1", "v2"]
+    folder = registry.folder_of(settings, "rerank-base", "v2")
+    assert (folder / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+    assert registry.card_of(settings, "rerank-base").version == "v2"
+    assert registry.cards(settings, "rerank-small") == []
+
+
+def test_the_packaged_model_is_in_use_until_a_version_is_promoted(settings: Settings, model: Path) -> None:
+    registry.store(settings, model, card(0.5, 0.6))
+    assert registry.promoted(settings, "rerank-base") is None
+    registry.promote(settings, "rerank-base")
+    assert registry.promoted(settings, "rerank-base") == registry.folder_of(settings, "rerank-base", "v1")
+    assert registry.promoted(settings, "rerank-small") is None
+
+
+def test_a_version_that_does_not_improve_is_refused_with_its_figures_unless_forced(
+    settings: Settings, model: Path
+) -> None:
+    registry.store(settings, model, card(0.5, 0.5))
+    with pytest.raises(Conflict, match=r"0\.5000 before, 0\.5000 after; --force"):
+        registry.promote(settings, "rerank-base")
+    assert registry.promoted(settings, "rerank-base") is None
+    registry.promote(settings, "rerank-base", force=True)
+    assert registry.promoted(settings, "rerank-base") is not None
+
+
+def test_rollback_returns_step_by_step_to_the_packaged_model(settings: Settings, model: Path) -> None:
+    for _ in range(2):
+        stored = registry.store(settings, model, card(0.5, 0.6))
+        registry.promote(settings, "rerank-base", stored.version)
+    assert registry.rollback(settings, "rerank-base") == "v1"
+    assert registry.promoted(settings, "rerank-base") == registry.folder_of(settings, "rerank-base", "v1")
+    assert registry.rollback(settings, "rerank-base") == registry.PACKAGED
+    assert registry.promoted(settings, "rerank-base") is None
+    with pytest.raises(Conflict, match="nothing to go back to"):
+        registry.rollback(settings, "rerank-base")
+
+
+def test_promoting_what_is_in_use_changes_nothing(settings: Settings, model: Path) -> None:
+    registry.store(settings, model, card(0.5, 0.6))
+    registry.promote(settings, "rerank-base")
+    registry.promote(settings, "rerank-base")
+    assert registry.rollback(settings, "rerank-base") == registry.PACKAGED
+
+
+def test_a_version_that_is_not_there_is_named_with_those_that_are(settings: Settings, model: Path) -> None:
+    registry.store(settings, model, card(0.5, 0.6))
+    with pytest.raises(NotFound, match="no version v7; there are: v1"):
+        registry.promote(settings, "rerank-base", "v7")
+    with pytest.raises(NotFound, match="no trained version"):
+        registry.promote(settings, "rerank-small")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "/etc", "A"])
+def test_a_name_that_is_a_path_is_no_model(settings: Settings, model: Path, name: str) -> None:
+    assert registry.promoted(settings, name) is None
+    with pytest.raises(InputError):
+        registry.folder_of(settings, name, "v1")
+    with pytest.raises(InputError):
+        registry.store(settings, model, card(0.5, 0.6, name))
+
+
+def test_an_unfinished_copy_is_no_version(settings: Settings, model: Path) -> None:
+    (registry.models_folder(settings) / "rerank-base" / "draft-v1").mkdir(parents=True)
+    assert registry.store(settings, model, card(0.5, 0.6)).version == "v1"
+
+
+def test_a_card_reads_back_as_it_was_written(settings: Settings, model: Path) -> None:
+    stored = registry.store(settings, model, card(0.5, 0.6))
+    path = registry.folder_of(settings, "rerank-base", "v1") / registry.CARD
+    assert msgspec.json.decode(path.read_bytes(), type=Card) == stored
