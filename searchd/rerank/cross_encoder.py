@@ -30,6 +30,7 @@ from searchd.rerank.precision import choose
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import Reranker
 from searchd.settings import Stage
+from searchd.train.registry import promoted
 
 
 class CrossEncoderModel:
@@ -67,7 +68,7 @@ class Loaded:
 
 
 def load_cross_encoder(stage: Stage, settings: Settings, scheduler: Scheduler) -> Reranker:
-    """Load a packaged model, a Hugging Face name (`name@revision`) or a folder.
+    """Load a packaged model (or what its owner promoted in its place), a Hugging Face name (`name@revision`) or a folder.
 
     Raises: ConfigError naming the setting, what it accepts and why it failed.
     """
@@ -85,7 +86,10 @@ def load_cross_encoder(stage: Stage, settings: Settings, scheduler: Scheduler) -
 
     try:
         adapter = adapter_of(stage)
-        if name in house.HOUSE_MODELS:
+        own = promoted(settings, name)
+        if own is not None:
+            model = load(lambda: _load_folder(own, False, adapter, wanted))
+        elif name in house.HOUSE_MODELS:
             model = load(lambda: _load_house(name, adapter))
         else:
             plain, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")

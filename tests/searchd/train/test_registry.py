@@ -7,8 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from indexer.device import Device
 from indexer.errors import Conflict, InputError, NotFound
-from searchd.settings import Settings
+from searchd.rerank.cross_encoder import load_cross_encoder
+from searchd.rerank.scheduler import Scheduler
+from searchd.settings import Settings, Stage
 from searchd.train import registry
 from searchd.train.registry import Card, Figures
 from tests.searchd.rerank.models import write_tiny
@@ -116,3 +119,21 @@ def test_a_card_reads_back_as_it_was_written(settings: Settings, model: Path) ->
     stored = registry.store(settings, model, card(0.5, 0.6))
     path = registry.folder_of(settings, "rerank-base", "v1") / registry.CARD
     assert msgspec.json.decode(path.read_bytes(), type=Card) == stored
+
+
+def test_a_stage_that_names_the_packaged_model_runs_what_was_promoted_in_its_place(
+    settings: Settings, model: Path
+) -> None:
+    device = Device(Settings(device="cpu", threads=1))
+    registry.store(settings, model, card(0.5, 0.6))
+
+    def fingerprint(name: str) -> str:
+        stage = Stage(name="large", model=name, precision="float32")
+        return load_cross_encoder(stage, settings, Scheduler(device)).fingerprint
+
+    packaged = fingerprint("rerank-base")
+    registry.promote(settings, "rerank-base")
+    assert fingerprint("rerank-base") == fingerprint(str(registry.folder_of(settings, "rerank-base", "v1")))
+    registry.rollback(settings, "rerank-base")
+    assert fingerprint("rerank-base") == packaged
+    device.close()
