@@ -90,12 +90,12 @@ class Scheduler:
             self._turns += turns
         for _ in range(turns):
             self._submit()
-        self._wait(ticket)
+        scores = self._wait(ticket)
         if ticket.error is not None:
             raise ticket.error
-        if np.isnan(ticket.scores).all():
+        if np.isnan(scores).all():
             raise TimeoutError
-        return ticket.scores
+        return scores
 
     def waiting(self) -> int:
         """Return how many pairs wait."""
@@ -126,22 +126,24 @@ class Scheduler:
             ]
         return sum(length * (self.costs.per_token(name, length) or 0.0) for name, length in ahead)
 
-    def _wait(self, ticket: Ticket) -> None:
-        """Wait until all is scored, the deadline, or the caller goes away; then nothing of the ticket waits any more."""
+    def _wait(self, ticket: Ticket) -> NDArray[np.float32]:
+        """Wait until all is scored, the deadline, or the caller goes away; return the scores there are by then."""
         request = ticket.request
         while not ticket.ended.is_set():
             left = math.inf if request.deadline is None else request.deadline - self._clock()
             if left <= 0 or request.cancelled():
                 break
             ticket.ended.wait(min(POLL_S, left))
-        self._withdraw(ticket)
+        return self._withdraw(ticket)
 
-    def _withdraw(self, ticket: Ticket) -> None:
+    def _withdraw(self, ticket: Ticket) -> NDArray[np.float32]:
+        """Let nothing of a ticket wait any more; a batch that still runs writes into what nobody reads."""
         with self._lock:
             ticket.waiting.clear()
             ticket.ended.set()
             if ticket in self._tickets:
                 self._tickets.remove(ticket)
+            return ticket.scores.copy()
 
     # -- on the device's thread -----------------------------------------------------------------------------------
 
@@ -235,13 +237,11 @@ class Scheduler:
         """Take the next batch out of the queue."""
         with self._lock:
             now = self._clock()
-            tickets = [
-                ticket
-                for ticket in self._tickets
-                if ticket.waiting
-                and (ticket.request.deadline is None or ticket.request.deadline > now)
-                and not ticket.request.cancelled()
-            ]
+            for ticket in self._tickets:
+                late = ticket.request.deadline is not None and ticket.request.deadline <= now
+                if late or ticket.request.cancelled():
+                    ticket.waiting.clear()
+            tickets = [ticket for ticket in self._tickets if ticket.waiting]
             if not tickets:
                 return None
             tickets.sort(key=lambda ticket: ticket.urgency)

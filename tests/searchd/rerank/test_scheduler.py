@@ -226,6 +226,28 @@ def test_at_the_deadline_what_was_scored_comes_back_and_the_rest_is_nan(
     assert len(model.batches) <= done + 1
 
 
+def test_a_batch_that_comes_too_late_changes_nothing_that_was_answered(scheduler: Scheduler) -> None:
+    second, go = threading.Event(), threading.Event()
+
+    class Slow(SumModel):
+        def forward(self, batch: Sequence[Pair]) -> NDArray[np.float32]:
+            if self.batches:
+                second.set()
+                go.wait(10)
+            return super().forward(batch)
+
+    model = Slow()
+    model.packs = True
+    scores = scheduler.score(model, pairs(500, 500), asked(deadline=time.monotonic() + 0.2))
+    assert second.is_set()
+    assert scores[0] == 500
+    assert np.isnan(scores[1])
+    go.set()
+    until(lambda: len(model.batches) == 2)
+    time.sleep(0.02)
+    assert np.isnan(scores[1])
+
+
 def test_a_full_queue_refuses_at_once(device: Device, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_WAITING", 100)
     model = SumModel()
