@@ -216,6 +216,20 @@ class VectorRow(Base):
     """Little-endian float32[dim]."""
 
 
+class TokensRow(Base):
+    """A text's token ids: it is tokenised when it is indexed, never when it is reranked."""
+
+    __tablename__ = "passage_tokens"
+    # The key is longer than most ids: SQLite would keep it twice.
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    tokenizer: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Its fingerprint."""
+    text_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ids: Mapped[bytes] = mapped_column(LargeBinary)
+    """A byte that says how many bytes an id has, then the ids, little-endian."""
+
+
 class JobRow(Base):
     """The outbox: work committed with the change that causes it, done by a worker, idempotent.
 

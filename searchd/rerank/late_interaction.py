@@ -20,10 +20,11 @@ from indexer.embedder import plain_tokenizer
 from indexer.errors import ConfigError
 from indexer.packing import pack_linears
 from indexer.settings import Settings
+from indexer.tokens import PassageTokenizer
 from indexer.weights import digest_of, first_line, model_folder, no_progress_bars
 from searchd.rerank.late_files import refuse_missing_weights, refuse_other_models
 from searchd.rerank.late_queries import QueryIds, passage_frame, query_form
-from searchd.rerank.local import Frame, LocalReranker, Pair, PassageTokenizer, padded
+from searchd.rerank.local import Frame, LocalReranker, Pair, padded
 from searchd.rerank.pair_texts import longest_of
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import Reranker

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from searchd.rerank.types import TokenIds
+from indexer.tokens import TokenIds
 
 SAMPLES = ("how", "The", "42", "(a)", "é")
 """Beginnings of texts, to see whether a prompt leaves them alone."""

@@ -6,16 +6,15 @@ overlapping part, scores remembered.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
-from searchd.rerank.types import PassageText, ScoreRequest, TokenIds
+from indexer.tokens import PassageTokenizer, TokenIds
+from searchd.rerank.types import PassageText, ScoreRequest
 
 if TYPE_CHECKING:
     from searchd.rerank.scheduler import Scheduler
@@ -47,19 +46,6 @@ class Pair:
     def length(self) -> int:
         """Tokens in all."""
         return len(self.frame.head) + len(self.passage) + len(self.frame.tail)
-
-
-class PassageTokenizer:
-    """Makes token ids of a passage alone, without special tokens; never truncates. Thread-safe."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self.fingerprint = hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
-
-    def encode(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Return int32[n] of each text, in order."""
-        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.asarray(one.ids, dtype=np.int32) for one in found]
 
 
 class LocalModel(Protocol):

@@ -17,9 +17,10 @@ from tokenizers import Tokenizer
 
 from indexer.errors import ConfigError
 from indexer.settings import Settings
+from indexer.tokens import PassageTokenizer
 from indexer.weights import first_line
 from searchd.rerank.house import HOUSE_MODELS
-from searchd.rerank.local import Frame, LocalReranker, Pair, PassageTokenizer, padded
+from searchd.rerank.local import Frame, LocalReranker, Pair, padded
 from searchd.rerank.onnx_files import OnnxFiles, find_onnx
 from searchd.rerank.pair_texts import ROBERTA_LIKE
 from searchd.rerank.pairs import PairFrames

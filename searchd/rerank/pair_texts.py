@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.embedder import plain_tokenizer
-from searchd.rerank.local import Pair, PassageTokenizer, padded, parts_of
+from indexer.tokens import PassageTokenizer
+from searchd.rerank.local import Pair, padded, parts_of
 from searchd.rerank.pairs import PairFrames
 
 if TYPE_CHECKING:

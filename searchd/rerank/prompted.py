@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from indexer.errors import ConfigError
-from searchd.rerank.local import Frame, PassageTokenizer
+from indexer.tokens import QUERY, PassageTokenizer, TokenIds
+from searchd.rerank.local import Frame
 from searchd.rerank.prompts import BOS, EOS, Prompt
-from searchd.rerank.types import TokenIds
 
 LEAST_TOKENS = 8
 """What the prompt must leave of a stage's `max_length` for query and passage."""
@@ -27,7 +28,6 @@ PROBES = (
     "-", "'s", "#heading", "/path/to/it", "e\u0301", "ends with spaces  ", "ends with a line\n", "two\n\nblocks", "_x_", "…",
 )  # fmt: skip
 """Passages by which the seams are tried out; what white space before a passage does is not among them."""
-QUERY = "how does it work"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +42,41 @@ class _Seam:
     """Text after the passage."""
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A prompt with one query: what the ids of passages must add up to."""
+
+    head: Sequence[int]
+    tail: Sequence[int]
+    whole: Callable[[str], list[int]]
+    """The passage -> the ids of the whole prompt."""
+
+
 class PromptPassages(PassageTokenizer):
     """Makes ids of a passage that stands inside a prompt. Thread-safe.
 
     Control tokens that are spelt out in a passage stay plain text: a document must not end its turn and answer for the model.
     """
 
-    def __init__(self, tokenizer: Tokenizer, prefix: str, stripped: bool) -> None:
+    def __init__(self, tokenizer: Tokenizer, prefix: str, stripped: bool, checked: Checked) -> None:
         own = Tokenizer.from_str(tokenizer.to_str())
         own.encode_special_tokens = True
         super().__init__(own)
-        self._prefix, self._stripped = prefix, stripped
+        self._prefix, self._stripped, self._checked = prefix, stripped, checked
+        self._control = [token.content for token in own.get_added_tokens_decoder().values() if token.special]
         self.fingerprint = hashlib.sha256(f"{self.fingerprint}|{prefix!r}|{stripped}|plain".encode()).hexdigest()
 
     def encode(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return int32[n] of each text, in order."""
         return super().encode([self._prefix + (text.strip() if self._stripped else text) for text in texts])
+
+    def adding_up(self, texts: Sequence[str], encoded: Sequence[TokenIds]) -> list[bool]:
+        """Say of each text whether its ids, within the prompt, are those of the whole prompt; control tokens aside."""
+        head, tail = self._checked.head, self._checked.tail
+        return [
+            any(token in text for token in self._control) or [*head, *ids.tolist(), *tail] == self._checked.whole(text)
+            for text, ids in zip(texts, encoded, strict=True)
+        ]
 
 
 class PromptFrames:
@@ -119,8 +138,9 @@ class PromptFrames:
         wholes = [self.whole(QUERY, "", probe) for probe in PROBES]
         for (dropped, prefix), right in itertools.product(lefts, dict.fromkeys([after, after.lstrip()])):
             seam = _Seam(dropped, prefix, right)
-            passages = PromptPassages(self._tokenizer, prefix, self._prompt.stripped)
             head, tail = self._around(seam, QUERY, "")
+            checked = Checked(head, tail, partial(self.whole, QUERY, ""))
+            passages = PromptPassages(self._tokenizer, prefix, self._prompt.stripped, checked)
             if [[*head, *ids.tolist(), *tail] for ids in passages.encode(PROBES)] == wholes:
                 return seam, passages
         raise ValueError("its tokenizer joins a passage with the prompt around it, so this prompt is not made for it")

@@ -12,8 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-TokenIds = NDArray[np.int32]
-"""int32[n], a text's token ids without special tokens."""
+from indexer.tokens import TokenIds
 
 
 class BadScores(ValueError):

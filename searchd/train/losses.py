@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from indexer.embedder import plain_tokenizer
-from searchd.rerank.local import Pair, PassageTokenizer, padded, parts_of
+from indexer.tokens import PassageTokenizer
+from searchd.rerank.local import Pair, padded, parts_of
 from searchd.rerank.pairs import PairFrames
 
 if TYPE_CHECKING:

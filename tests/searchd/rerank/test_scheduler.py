@@ -17,10 +17,11 @@ from tokenizers import Tokenizer, models
 
 from indexer.device import Device, Priority
 from indexer.errors import Busy, TransientError
+from indexer.tokens import PassageTokenizer
 from searchd.rerank import scheduler as module
 from searchd.rerank.batches import WASTE_SHARE, window
 from searchd.rerank.cost import CostTable
-from searchd.rerank.local import Frame, Pair, PassageTokenizer
+from searchd.rerank.local import Frame, Pair
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import BadScores, ScoreRequest
 from searchd.settings import Settings
