@@ -1,12 +1,13 @@
 """One batch of documents into one generation: split, encode, write passages and both indexes. Idempotent.
 
-Takes Documents from SQL; the worker flushes both indexes afterwards and only then finishes the jobs. Passages and
-cached vectors are written here and nowhere else.
+Takes Documents from SQL; the worker flushes both indexes afterwards and only then finishes the jobs. Passages,
+cached vectors and token ids are written here and nowhere else.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,8 +15,11 @@ from numpy.typing import NDArray
 
 from indexer.crash import crash_point
 from indexer.engine import Engine, LiveIndexes
-from indexer.store import passages, vectors
+from indexer.store import passages, tokens, vectors
+from indexer.tokens import TokenIds
 from indexer.types import Document, IndexedDocument, Passage
+
+log = logging.getLogger(__name__)
 
 
 def apply_documents(engine: Engine, indexes: LiveIndexes, documents: Sequence[Document]) -> int:
@@ -30,9 +34,8 @@ def apply_documents(engine: Engine, indexes: LiveIndexes, documents: Sequence[Do
         for document, parts in zip(documents, split, strict=True)
     ]
     hashes = [[text_hash(text) for text in row] for row in texts]
-    found = encode(
-        engine, indexes, {h: t for hs, ts in zip(hashes, texts, strict=True) for h, t in zip(hs, ts, strict=True)}
-    )
+    by_hash = {h: t for hs, ts in zip(hashes, texts, strict=True) for h, t in zip(hs, ts, strict=True)}
+    found = encode(engine, indexes, by_hash)
     indexed = [
         IndexedDocument(
             document_id=document.document_id,
@@ -45,8 +48,11 @@ def apply_documents(engine: Engine, indexes: LiveIndexes, documents: Sequence[Do
         )
         for document, parts, row in zip(documents, split, hashes, strict=True)
     ]
+    fresh = tokenise(engine, indexes, by_hash)
     with engine.database.session() as session:
         passages.replace(session, indexes.generation_id, indexed, hashes)
+        for tokenizer in sorted(fresh):  # one order for all writers: see `tokens.put`
+            tokens.put(session, tokenizer, fresh[tokenizer])
     indexes.lexical.replace(indexed)
     crash_point("mid-tantivy-add")
     indexes.vectors.replace(indexed)
@@ -66,6 +72,28 @@ def encode(engine: Engine, indexes: LiveIndexes, texts: dict[str, str]) -> dict[
             vectors.put(session, key, fresh)
         found |= fresh
     return found
+
+
+def tokenise(engine: Engine, indexes: LiveIndexes, texts: dict[str, str]) -> dict[str, dict[str, TokenIds]]:
+    """Return by tokenizer and hash the ids that are not stored yet: of the embedder's tokenizer and the rerankers'.
+
+    Ids that do not add up to a pair's are left out; the reranker makes them when it needs them.
+    """
+    tokenizers = {one.fingerprint: one for one in (indexes.embedder.passages, *engine.reranking())}
+    with engine.database.read() as session:
+        known = {name: tokens.stored(session, name, list(texts)) for name in tokenizers}
+    fresh: dict[str, dict[str, TokenIds]] = {}
+    for name, tokenizer in tokenizers.items():
+        missing = {hashed: text for hashed, text in texts.items() if hashed not in known[name]}
+        if not missing:
+            continue
+        encoded = tokenizer.encode(list(missing.values()))
+        sound = tokenizer.adding_up(list(missing.values()), encoded)
+        fresh[name] = {hashed: ids for hashed, ids, adds_up in zip(missing, encoded, sound, strict=True) if adds_up}
+        if not all(sound) and name not in engine.doubtful_tokenizers:
+            engine.doubtful_tokenizers.add(name)
+            log.warning("tokenizer %s: ids of some passages differ within a pair, and are not stored", name[:12])
+    return fresh
 
 
 def stack(rows: Sequence[NDArray[np.float32]], dimension: int) -> NDArray[np.float32]:

@@ -24,6 +24,7 @@ from indexer.device import Device, Priority, importing
 from indexer.errors import ConfigError
 from indexer.packing import pack_linears
 from indexer.settings import HOUSE_EMBEDDER, Settings
+from indexer.tokens import PassageTokenizer
 from indexer.weights import HOUSE_SHA256, digest_of, first_line, house_folder, model_folder, no_progress_bars
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Embedder:
         self.dimension: int = dimension
         self.max_tokens: int = int(model.max_seq_length or 512)
         self.tokenizer: Tokenizer = plain_tokenizer(model.tokenizer)
+        self.passages = PassageTokenizer(self.tokenizer)
         self._queries: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._lock = Lock()
         self._is_plain = is_plain(model)

@@ -10,7 +10,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from indexer.settings import Settings
 from indexer.splitter import Splitter
 from indexer.store import collections, generations, jobs, passages
 from indexer.store.database import Database, open_database
+from indexer.tokens import PassageTokenizer
 from indexer.types import DEFAULT_COLLECTION
 from indexer.vectors import VectorIndex
 from indexer.vectors.backends import VECTOR_BACKENDS
@@ -63,6 +64,10 @@ class Engine:
         self.database = database
         self.device = device
         self.clock = clock
+        self.reranking: Callable[[], Iterable[PassageTokenizer]] = tuple
+        """Gives the tokenizers of rerankers, whose ids are stored beside the embedder's; the roof sets it."""
+        self.doubtful_tokenizers: set[str] = set()
+        """Fingerprints of those that were reported: some of their ids do not add up."""
         self._lock = threading.RLock()
         self._embedders: dict[tuple[str, str, str, str], Embedder] = {}
         self._opened: dict[str, LiveIndexes] = {}

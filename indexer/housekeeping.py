@@ -1,4 +1,4 @@
-"""What nobody asks for any more, forgotten while nothing waits: ended tasks, and cached vectors of texts that are gone.
+"""What nobody asks for any more, forgotten while nothing waits: ended tasks, vectors and token ids of texts that are gone.
 
 Called by the worker's sweep; several workers may do it at once.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from indexer.engine import Engine
-from indexer.store import jobs, tasks, vectors
+from indexer.store import jobs, tasks, tokens, vectors
 from indexer.store.database import batches
 
 EVERY_S: Final = 3600.0
@@ -17,14 +17,15 @@ TASKS_KEPT_S: Final = 30 * 86_400.0
 
 
 def keep_house(engine: Engine) -> tuple[int, int]:
-    """Forget old tasks and unused vectors, unless work waits; return how many of each."""
+    """Forget old tasks, and vectors and token ids of unused texts, unless work waits; return how many tasks and texts."""
     with engine.database.read() as session:
         if sum(count for state, count in jobs.counts(session).items() if state in jobs.OPEN):
             return 0, 0
-        unused = vectors.unused(session)
+        unused = sorted({*vectors.unused(session), *tokens.unused(session)})
     with engine.database.session() as session:
         forgotten = tasks.forget(session, engine.clock() - TASKS_KEPT_S)
     for some in batches(unused):
         with engine.database.session() as session:  # a transaction each: no writer waits long for the next
             vectors.forget(session, some)
+            tokens.forget(session, some)
     return forgotten, len(unused)
