@@ -1,7 +1,8 @@
 """Loading: ids that the indexes found -> candidates with text, as SQL lets the asker read them now.
 
-The only SQL of a search, in one snapshot: passages of the fused order, the set of matches, and what a deep or sorted
-page needs beyond the fused order. What SQL does not know or allow is dropped here, before anything else sees it.
+The only SQL of a search, in one snapshot: passages of the fused order with their token ids, the set of matches, and what
+a deep or sorted page needs beyond the fused order. What SQL does not know or allow is dropped here, before anything else
+sees it.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
+from indexer.apply import text_hash
 from indexer.engine import LiveIndexes
 from indexer.errors import Busy
 from indexer.scope import Scope
-from indexer.store import passages
+from indexer.store import passages, tokens
 from indexer.store.database import Database
 from indexer.store.passages import LoadedPassage
 from indexer.types import RankedPassage
 from searchd.matching import Matches, read_matches
 from searchd.operators import obeying
 from searchd.present import MORE_PASSAGES
+from searchd.rerank.text import passage_text
 from searchd.retrieve import BM25, Retrieval, Retriever
 from searchd.types import Candidate, Query
 
@@ -43,6 +46,14 @@ class Loaded:
     """Why passages beyond the fused order are missing from the page, None if they are not."""
 
 
+@dataclass(frozen=True, slots=True)
+class WantedIds:
+    """Stored token ids that rerankers will ask for: of so many of the first candidates, by these tokenizers."""
+
+    passages: int = 0
+    tokenizers: frozenset[str] = frozenset()
+
+
 def load(
     database: Database,
     retriever: Retriever,
@@ -52,6 +63,7 @@ def load(
     found: Retrieval,
     fused: Sequence[Candidate],
     deadline: float,
+    ids: WantedIds,
 ) -> Loaded:
     """Return what the asker may read of the fused candidates, and of what the page needs beyond them.
 
@@ -64,6 +76,7 @@ def load(
 
     with database.read() as session:
         head = obeying(query.lexical, _read(session, scope, live, fused), live.lexical)
+        head = _with_ids(session, head, ids)
         documents = list(dict.fromkeys(candidate.document_id for candidate in head))
         exact, lexical = found.complete and not found.degraded, found.lexical_documents
         matches = read_matches(session, scope, documents, lexical, exact, facets=query.facets, sort=query.sort)
@@ -102,6 +115,18 @@ def _read(session: Session, scope: Scope, live: LiveIndexes, bare: Sequence[Cand
     """Fill candidates with their passages; those that may not be read are left out."""
     loaded = passages.load(session, scope, live.generation_id, [candidate.passage_id for candidate in bare])
     return [filled(candidate, passage) for candidate in bare if (passage := loaded.get(candidate.passage_id))]
+
+
+def _with_ids(session: Session, head: Sequence[Candidate], ids: WantedIds) -> list[Candidate]:
+    """Give the first candidates their stored token ids.
+
+    What is looked up is the text as SQL has it now: under a changed title nothing is found, and the reranker makes the ids.
+    """
+    first = head[: ids.passages] if ids.tokenizers else []
+    hashes = [text_hash(passage_text(candidate)) for candidate in first]
+    stored = tokens.read(session, ids.tokenizers, hashes)
+    read = [replace(one, tokens=stored.get(hashed, {})) for one, hashed in zip(first, hashes, strict=True)]
+    return [*read, *head[len(first) :]]
 
 
 def _tail(

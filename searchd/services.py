@@ -56,7 +56,10 @@ def build_services(settings: Settings, *, worker: bool = True, check: bool = Tru
         metrics = SearchMetrics()
         scheduler = Scheduler(engine.device, metrics=RerankMetrics(metrics.registry))
         rerankers = RerankerCache(settings, scheduler, scores)
-        pipeline = SearchPipeline(engine, Cascade(rerankers.of), settings, metrics=metrics)
+        engine.reranking = rerankers.tokenizers
+        pipeline = SearchPipeline(
+            engine, Cascade(rerankers.of), settings, metrics=metrics, tokenizers=rerankers.tokenizers
+        )
         running = Worker(engine) if worker else None
         if running is not None:
             running.start()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import Busy, ConfigError
 from indexer.settings import Settings
+from indexer.tokens import PassageTokenizer
 from searchd.rerank.cached import CachedReranker
 from searchd.rerank.causal import load_causal
 from searchd.rerank.cross_encoder import load_cross_encoder
@@ -141,6 +142,16 @@ class RerankerCache:
                 self.of(stage).score(warm_up_of(stage), WARM_UP)
             except (RuntimeError, IndexError, TypeError, Busy) as error:
                 raise ConfigError(f"stage {stage.name!r}: model {stage.model!r} does not run: {error}") from error
+
+    def tokenizers(self, stages: Iterable[Stage] | None = None) -> list[PassageTokenizer]:
+        """Return those by which the models that are loaded (for these stages, default: any) read passages."""
+        return [one.model.tokenizer for one in self._ready(stages) if isinstance(one, LocalReranker)]
+
+    def _ready(self, stages: Iterable[Stage] | None) -> list[Reranker]:
+        """Return the rerankers that are loaded, for these stages or all."""
+        keys = None if stages is None else {loaded_as(stage) for stage in stages}
+        with self._lock:
+            return [one for key, one in self._loaded.items() if keys is None or key in keys]
 
     def names(self) -> list[str]:
         """Return the models that are loaded."""
