@@ -230,6 +230,20 @@ class TokensRow(Base):
     """A byte that says how many bytes an id has, then the ids, little-endian."""
 
 
+class TokenVectorRow(Base):
+    """A text's token vectors by a late-interaction model."""
+
+    __tablename__ = "token_vectors"
+
+    model: Mapped[str] = mapped_column(String(64), primary_key=True)
+    text_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    tokens: Mapped[int] = mapped_column(Integer)
+    """Of the whole sequence; rows of `vectors` are fewer where some are not scored."""
+    dimension: Mapped[int] = mapped_column(Integer)
+    vectors: Mapped[bytes] = mapped_column(LargeBinary)
+    """Little-endian float16[n, dimension]."""
+
+
 class JobRow(Base):
     """The outbox: work committed with the change that causes it, done by a worker, idempotent.
 

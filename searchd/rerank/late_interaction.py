@@ -24,7 +24,8 @@ from indexer.tokens import PassageTokenizer
 from indexer.weights import digest_of, first_line, model_folder, no_progress_bars
 from searchd.rerank.late_files import refuse_missing_weights, refuse_other_models
 from searchd.rerank.late_queries import QueryIds, passage_frame, query_form
-from searchd.rerank.local import Frame, LocalReranker, Pair, padded
+from searchd.rerank.late_stored import LateReranker
+from searchd.rerank.local import Frame, Pair, padded
 from searchd.rerank.pair_texts import longest_of
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import Reranker
@@ -38,11 +39,14 @@ QUERIES_KEPT = 256
 
 
 class LateInteractionModel:
-    """A loaded late-interaction model. See `LocalModel`."""
+    """A loaded late-interaction model. See `LocalModel`.
+
+    `stored_as` names it without its precision, as an embedder's fingerprint does: stored vectors stay good elsewhere.
+    """
 
     packs = False
 
-    def __init__(self, encoder: Any, fingerprint: str) -> None:
+    def __init__(self, encoder: Any, digest: str) -> None:
         wrapped = encoder.tokenizer
         if not wrapped.is_fast:
             raise ValueError("it has no tokenizer.json, and none can be made of what it has")
@@ -52,14 +56,15 @@ class LateInteractionModel:
         self._plain = plain_tokenizer(wrapped)
         self._pad_id = int(wrapped.pad_token_id)
         self._has_types = "token_type_ids" in wrapped.model_input_names
-        self._mean = encoder.similarity_fn_name == "meanmaxsim"
+        self.mean = encoder.similarity_fn_name == "meanmaxsim"
         self._queries: OrderedDict[QueryIds, torch.Tensor] = OrderedDict()
         self.tokenizer = PassageTokenizer(self._plain)
         self.longest = longest_of(encoder[0].model.config, wrapped)
         self._form = query_form(encoder, self._plain, self.longest)
         self._head, self._tail = passage_frame(encoder, self._plain)
         self.dimension = int(encoder.get_embedding_dimension())
-        self.fingerprint = fingerprint
+        self.fingerprint = hashlib.sha256(f"{digest} {dtype_name(encoder)}".encode()).hexdigest()
+        self.stored_as = digest
         self.path = f"late_interaction, {dtype_name(encoder)}, {self.dimension} dimensions, padded batches"
 
     def frame(self, query: str, instruction: str, limit: int) -> Frame:
@@ -77,7 +82,7 @@ class LateInteractionModel:
             scores = torch.empty(len(batch), dtype=torch.float32)
             for query in dict.fromkeys(pair.frame.state for pair in batch):
                 rows = [row for row, pair in enumerate(batch) if pair.frame.state == query]
-                scores[rows] = max_sim(self._query_vectors(query), vectors[rows], scored[rows], mean=self._mean).cpu()
+                scores[rows] = max_sim(self._query_vectors(query), vectors[rows], scored[rows], mean=self.mean).cpu()
         array: NDArray[np.float32] = scores.numpy()
         return array
 
@@ -89,6 +94,14 @@ class LateInteractionModel:
         with torch.inference_mode():
             vectors, scored = self._embed(ids, mask, "document")
         return [rows[kept].cpu().numpy() for rows, kept in zip(vectors, scored, strict=True)]
+
+    def query_array(self, query: QueryIds) -> NDArray[np.float32]:
+        """Return float32[n, dim] of a query's scored tokens; on the device's own thread only."""
+        import torch
+
+        with torch.inference_mode():
+            array: NDArray[np.float32] = self._query_vectors(query).cpu().numpy()
+        return array
 
     def _query_vectors(self, query: QueryIds) -> torch.Tensor:
         """Return float32[n, dim] of a query's scored tokens. Only the device's thread comes here: no lock."""
@@ -163,7 +176,7 @@ def load_late_interaction(stage: Stage, settings: Settings, scheduler: Scheduler
             "Face name of a ColBERT, PyLate or MultiVectorEncoder model with safetensors weights (the hub must be reachable "
             "the first time), or a folder"
         ) from error
-    return LocalReranker(model, scheduler)
+    return LateReranker(model, scheduler)
 
 
 def _load(folder: Path, trusted: bool, precision: str, device: Device) -> LateInteractionModel:
@@ -184,8 +197,7 @@ def _load(folder: Path, trusted: bool, precision: str, device: Device) -> LateIn
     if not trusted:
         refuse_missing_weights(encoder[0].model, folder)
     encoder.to(dtype=dtype).eval()
-    digest = hashlib.sha256(f"{digest_of(folder)} {dtype}".encode()).hexdigest()
-    model = LateInteractionModel(encoder, digest)
+    model = LateInteractionModel(encoder, digest_of(folder))
     if device.name == "cpu":
         model.pack()
     return model

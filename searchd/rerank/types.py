@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.store.token_vectors import TokenVectors
 from indexer.tokens import TokenIds
 
 
@@ -30,6 +31,8 @@ class PassageText:
 
     text: str
     tokens: Mapping[str, TokenIds] = field(default_factory=dict)
+    vectors: Mapping[str, TokenVectors] = field(default_factory=dict)
+    """Stored token vectors, by the fingerprint of the model that made them."""
 
 
 @dataclass(frozen=True, slots=True)

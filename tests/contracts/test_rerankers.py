@@ -14,6 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from indexer.device import Device
 from searchd.rerank import house
+from searchd.rerank.late_stored import LateReranker
 from searchd.rerank.local import LocalReranker
 from searchd.rerank.onnx_export import export_onnx
 from searchd.rerank.scheduler import Scheduler
@@ -184,7 +185,7 @@ class TestReranker:
             assert whole >= np.median(scored(reranker, QUERY, pieces, 48 + more)) - 1e-4
 
     def test_stored_token_ids_give_the_scores_that_texts_give(self, reranker: Reranker, more: int) -> None:
-        assert isinstance(reranker, LocalReranker)
+        assert isinstance(reranker, LocalReranker | LateReranker)
         tokenizer = reranker.model.tokenizer
         stored = [PassageText("not read", {tokenizer.fingerprint: ids}) for ids in tokenizer.encode(PASSAGES)]
         for parts in (True, False):

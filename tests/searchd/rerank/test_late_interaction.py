@@ -20,8 +20,8 @@ from transformers import AutoTokenizer, BertModel, XLMRobertaModel
 
 from indexer.device import Device
 from indexer.errors import ConfigError
-from searchd.rerank.late_interaction import LateInteractionModel, load_late_interaction
-from searchd.rerank.local import LocalReranker
+from searchd.rerank.late_interaction import load_late_interaction
+from searchd.rerank.late_stored import LateReranker
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import PassageText, ScoreRequest
 from searchd.settings import Settings, Stage
@@ -94,23 +94,23 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: form.write(root / name) for name, form in FORMS.items()}
 
 
-def loaded(model: Path | str, scheduler: Scheduler, **stage: Any) -> LocalReranker:
+def loaded(model: Path | str, scheduler: Scheduler, **stage: Any) -> LateReranker:
     named = Stage(name="s", kind="late_interaction", model=str(model), **stage)
     reranker = load_late_interaction(named, SETTINGS, scheduler)
-    assert isinstance(reranker, LocalReranker)
+    assert isinstance(reranker, LateReranker)
     return reranker
 
 
 @pytest.fixture(scope="module", params=FORMS)
 def named(
     request: pytest.FixtureRequest, folders: dict[str, Path], scheduler: Scheduler
-) -> tuple[LocalReranker, Form, Path]:
+) -> tuple[LateReranker, Form, Path]:
     folder = folders[request.param]
     return loaded(folder, scheduler), FORMS[request.param], folder
 
 
 def scores(
-    reranker: LocalReranker, query: str, passages: Sequence[str], max_length: int = 128, *, parts: bool = False
+    reranker: LateReranker, query: str, passages: Sequence[str], max_length: int = 128, *, parts: bool = False
 ) -> NDArray[np.float32]:
     request = ScoreRequest(query, max_length, parts=parts)
     return reranker.score(request, [PassageText(passage) for passage in passages])
@@ -160,21 +160,21 @@ def plainly(form: Form, folder: Path, query: str, passages: Sequence[str], max_l
 
 @pytest.mark.parametrize("query", [QUERY, LONG_QUERY, ""], ids=["short", "long", "empty"])
 @pytest.mark.parametrize("max_length", [24, 128])
-def test_scores_are_the_plain_computation(named: tuple[LocalReranker, Form, Path], query: str, max_length: int) -> None:
+def test_scores_are_the_plain_computation(named: tuple[LateReranker, Form, Path], query: str, max_length: int) -> None:
     reranker, form, folder = named
     ours = scores(reranker, query, PASSAGES, max_length)
     np.testing.assert_allclose(ours, plainly(form, folder, query, PASSAGES, max_length), atol=1e-4)
     assert len({round(float(score), 3) for score in ours}) == len(PASSAGES)
 
 
-def test_scores_are_those_of_sentence_transformers(named: tuple[LocalReranker, Form, Path]) -> None:
+def test_scores_are_those_of_sentence_transformers(named: tuple[LateReranker, Form, Path]) -> None:
     encoder = MultiVectorEncoder(str(named[2]), device="cpu", local_files_only=True)
     asked, kept = encoder.encode_query([QUERY]), encoder.encode_document(PASSAGES)
     theirs = encoder.similarity(asked, kept)[0].numpy()
     np.testing.assert_allclose(scores(named[0], QUERY, PASSAGES), theirs, atol=1e-4)
 
 
-def test_neither_padding_nor_order_nor_batch_size_moves_a_score(named: tuple[LocalReranker, Form, Path]) -> None:
+def test_neither_padding_nor_order_nor_batch_size_moves_a_score(named: tuple[LateReranker, Form, Path]) -> None:
     reranker = named[0]
     together = scores(reranker, QUERY, PASSAGES)
     alone = [scores(reranker, QUERY, [passage])[0] for passage in PASSAGES]
@@ -184,12 +184,14 @@ def test_neither_padding_nor_order_nor_batch_size_moves_a_score(named: tuple[Loc
         np.testing.assert_allclose(other, together, atol=1e-4)
 
 
-def test_queries_that_share_a_batch_do_not_disturb_each_other(named: tuple[LocalReranker, Form, Path]) -> None:
+def test_queries_that_share_a_batch_do_not_disturb_each_other(named: tuple[LateReranker, Form, Path]) -> None:
     model = named[0].model
     pairs = [
         pair
         for query in (QUERY, LONG_QUERY)
-        for pair in named[0]._parts(ScoreRequest(query, 64), [PassageText(passage) for passage in PASSAGES])[0]
+        for pair in named[0]._computing._parts(ScoreRequest(query, 64), [PassageText(passage) for passage in PASSAGES])[
+            0
+        ]
     ]
     mixed = pairs[::2] + pairs[1::2]
     alone = [model.forward([pair])[0] for pair in mixed]
@@ -208,7 +210,6 @@ def test_a_long_passage_scores_as_its_best_part_and_no_token_is_left_out(
 
 def test_a_query_is_computed_once(folders: dict[str, Path], scheduler: Scheduler) -> None:
     model = loaded(folders["colbertv2"], scheduler).model
-    assert isinstance(model, LateInteractionModel)
     state = model.frame(QUERY, "", 64).state
     first = scheduler.device.run(lambda: model._query_vectors(state), priority=0)  # type: ignore[arg-type]
     assert model._query_vectors(model.frame(QUERY, "", 512).state) is first

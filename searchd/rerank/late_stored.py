@@ -1,0 +1,98 @@
+"""Token vectors that were stored when passages were indexed: made here, and scored here without the model.
+
+`LateEncoder` is what the indexer is given; `LateReranker` scores what is stored by arithmetic alone and leaves the rest
+to the model. Neighbour of `late_interaction.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.device import Priority
+from indexer.store.token_vectors import TokenVectors
+from searchd.rerank.local import LocalReranker, Pair
+from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.types import PassageText, ScoreRequest
+
+if TYPE_CHECKING:
+    from searchd.rerank.late_interaction import LateInteractionModel
+
+BATCH_TOKENS = 1024
+"""Of one device job while indexing, so that a query never waits longer."""
+
+
+class LateEncoder:
+    """Makes the token vectors of passages. See `indexer.token_vectors.TokenEncoder`."""
+
+    def __init__(self, model: LateInteractionModel, scheduler: Scheduler) -> None:
+        self._model = model
+        self._device = scheduler.device
+        self.fingerprint = model.stored_as
+
+    def encode(self, texts: Sequence[str]) -> list[TokenVectors | None]:
+        """Return each text's vectors, computed longest first in small device jobs; None for one that is too long."""
+        frame = self._model.frame("", "", self._model.longest)
+        pairs = [Pair(frame, ids) for ids in self._model.tokenizer.encode(texts)]
+        fitting = [place for place, pair in enumerate(pairs) if pair.length <= self._model.longest]
+        fitting.sort(key=lambda place: -pairs[place].length)
+        found: list[TokenVectors | None] = [None] * len(texts)
+        while fitting:
+            room = max(1, BATCH_TOKENS // pairs[fitting[0]].length)
+            places, fitting = fitting[:room], fitting[room:]
+            job = partial(self._model.passage_vectors, [pairs[place] for place in places])
+            for place, vectors in zip(places, self._device.run(job, priority=Priority.INGEST), strict=True):
+                found[place] = TokenVectors(pairs[place].length, vectors.astype(np.float16))
+        return found
+
+
+class LateReranker:
+    """A late-interaction model that reads stored vectors where there are some. See `Reranker`."""
+
+    def __init__(self, model: LateInteractionModel, scheduler: Scheduler) -> None:
+        self.model = model
+        self._device = scheduler.device
+        self._computing = LocalReranker(model, scheduler)
+
+    @property
+    def fingerprint(self) -> str:
+        """The model's."""
+        return self.model.fingerprint
+
+    def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
+        """See `Reranker.fits`; what is stored takes no time worth counting."""
+        missing = [place for place, passage in enumerate(passages) if self._stored(request, passage) is None]
+        if not missing:
+            return len(passages)
+        fitting = self._computing.fits(request, [passages[place] for place in missing], seconds)
+        return len(passages) if fitting >= len(missing) else missing[fitting]
+
+    def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
+        """See `Reranker.score`."""
+        found = [self._stored(request, passage) for passage in passages]
+        scores = np.full(len(passages), np.nan, dtype=np.float32)
+        if any(stored is not None for stored in found):
+            query = self.model.frame(request.query, request.instruction, request.max_length).state
+            job = partial(self.model.query_array, query)
+            asked = self._device.run(job, priority=Priority.QUERY, deadline=request.deadline)
+            for place, stored in enumerate(found):
+                if stored is not None:
+                    best = (asked @ stored.vectors.astype(np.float32).T).max(axis=1)
+                    scores[place] = best.mean() if self.model.mean else best.sum()
+        missing = [place for place, stored in enumerate(found) if stored is None]
+        if missing:
+            try:
+                scores[missing] = self._computing.score(request, [passages[place] for place in missing])
+            except TimeoutError:
+                if len(missing) == len(passages):
+                    raise
+        return scores
+
+    def _stored(self, request: ScoreRequest, passage: PassageText) -> TokenVectors | None:
+        """Return a passage's stored vectors, unless the request's length would have it read in parts, or cut."""
+        stored = passage.vectors.get(self.model.stored_as)
+        return stored if stored is not None and stored.tokens <= request.max_length else None
