@@ -183,17 +183,24 @@ def _load(folder: Path, trusted: bool, precision: str, device: Device) -> LateIn
     with importing():
         import torch
         from sentence_transformers import MultiVectorEncoder  # since version 6
+        from transformers.utils import logging
 
     device.prepare()
     no_progress_bars()
     dtype = device.dtype if precision == "auto" else getattr(torch, precision)
-    encoder: Any = MultiVectorEncoder(
-        str(folder),
-        device=device.name,
-        trust_remote_code=trusted,
-        local_files_only=not trusted,  # trusted code may lie in another repository
-        model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-    )
+    said = logging.get_verbosity()
+    # Otherwise it reports `linear.weight`, which is read apart, as unexpected.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it has no types
+    try:
+        encoder: Any = MultiVectorEncoder(
+            str(folder),
+            device=device.name,
+            trust_remote_code=trusted,
+            local_files_only=not trusted,  # trusted code may lie in another repository
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+        )
+    finally:
+        logging.set_verbosity(said)
     if not trusted:
         refuse_missing_weights(encoder[0].model, folder)
     encoder.to(dtype=dtype).eval()
