@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from searchd.settings import Settings
 
 if TYPE_CHECKING:
     from indexer.client import RemoteIndexer
+    from indexer.engine import Engine
     from indexer.local import LocalIndexer
 
 BATCH_FILES = 200
@@ -55,8 +57,18 @@ def indexer_of(settings: Settings, *, check: bool = True) -> Iterator[LocalIndex
         writers = [key.secret for key in settings.keys if key.write]
         yield RemoteIndexer(daemon.url, writers[0] if writers else "")
         return
-    with LocalIndexer(settings, check=check) as local:
+    with LocalIndexer(settings, check=check, prepare=partial(give_encoder, settings)) as local:
         yield local
+
+
+def give_encoder(settings: Settings, engine: Engine) -> None:
+    """Have the engine store the token vectors that the settings want. Raises: ConfigError if their model cannot be loaded."""
+    if not settings.token_vectors:
+        return
+    from searchd.rerank.scheduler import Scheduler
+    from searchd.rerank.table import RerankerCache
+
+    engine.token_encoder = RerankerCache(settings, Scheduler(engine.device)).token_encoder()
 
 
 def start_work(indexer: LocalIndexer | RemoteIndexer) -> None:
@@ -229,6 +241,7 @@ def run() -> None:
     settings = settings_now()
     with Owner.acquire(settings):
         engine = Engine.open(settings)
+        give_encoder(settings, engine)
         worker = Worker(engine)
         stop = threading.Event()
         for name in (signal.SIGINT, signal.SIGTERM):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from indexer.crash import crash_point
 from indexer.engine import Engine, LiveIndexes
 from indexer.store import passages, tokens, vectors
+from indexer.token_vectors import remember
 from indexer.tokens import TokenIds
 from indexer.types import Document, IndexedDocument, Passage
 
@@ -48,6 +49,8 @@ def apply_documents(engine: Engine, indexes: LiveIndexes, documents: Sequence[Do
         )
         for document, parts, row in zip(documents, split, hashes, strict=True)
     ]
+    if engine.token_encoder is not None:
+        remember(engine.database, engine.token_encoder, by_hash)
     fresh = tokenise(engine, indexes, by_hash)
     with engine.database.session() as session:
         passages.replace(session, indexes.generation_id, indexed, hashes)

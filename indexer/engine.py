@@ -26,6 +26,7 @@ from indexer.settings import Settings
 from indexer.splitter import Splitter
 from indexer.store import collections, generations, jobs, passages
 from indexer.store.database import Database, open_database
+from indexer.token_vectors import TokenEncoder
 from indexer.tokens import PassageTokenizer
 from indexer.types import DEFAULT_COLLECTION
 from indexer.vectors import VectorIndex
@@ -66,6 +67,8 @@ class Engine:
         self.clock = clock
         self.reranking: Callable[[], Iterable[PassageTokenizer]] = tuple
         """Gives the tokenizers of rerankers, whose ids are stored beside the embedder's; the roof sets it."""
+        self.token_encoder: TokenEncoder | None = None
+        """Makes the token vectors that are stored of passages; the roof sets it."""
         self.doubtful_tokenizers: set[str] = set()
         """Fingerprints of those that were reported: some of their ids do not add up."""
         self._lock = threading.RLock()

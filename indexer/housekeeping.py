@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from indexer.engine import Engine
-from indexer.store import jobs, tasks, tokens, vectors
+from indexer.store import jobs, tasks, token_vectors, tokens, vectors
 from indexer.store.database import batches
 
 EVERY_S: Final = 3600.0
@@ -21,11 +21,12 @@ def keep_house(engine: Engine) -> tuple[int, int]:
     with engine.database.read() as session:
         if sum(count for state, count in jobs.counts(session).items() if state in jobs.OPEN):
             return 0, 0
-        unused = sorted({*vectors.unused(session), *tokens.unused(session)})
+        unused = sorted({*vectors.unused(session), *tokens.unused(session), *token_vectors.unused(session)})
     with engine.database.session() as session:
         forgotten = tasks.forget(session, engine.clock() - TASKS_KEPT_S)
     for some in batches(unused):
         with engine.database.session() as session:  # a transaction each: no writer waits long for the next
             vectors.forget(session, some)
             tokens.forget(session, some)
+            token_vectors.forget(session, some)
     return forgotten, len(unused)

@@ -6,7 +6,7 @@ It owns the folder while it lives. The engine (models, indexes) and the worker a
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -28,8 +28,12 @@ from indexer.worker import Worker
 class LocalIndexer:
     """Verbs on the data folder itself; a context manager that gives the folder back."""
 
-    def __init__(self, settings: Settings, *, check: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, *, check: bool = True, prepare: Callable[[Engine], None] | None = None
+    ) -> None:
+        """Own the folder; `prepare` completes the engine once it is open. Raises: Busy."""
         self.settings = settings
+        self._prepare = prepare
         self.check = check
         self._owner = Owner.acquire(settings)
         self._engine: Engine | None = None
@@ -45,6 +49,8 @@ class LocalIndexer:
         """The opened engine. Raises: StaleIndex when settings and indexes disagree (unless `check` is off)."""
         if self._engine is None:
             self._engine = Engine.open(self.settings, check=self.check)
+            if self._prepare is not None:
+                self._prepare(self._engine)
         return self._engine
 
     def work(self) -> None:

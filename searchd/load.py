@@ -17,7 +17,7 @@ from indexer.apply import text_hash
 from indexer.engine import LiveIndexes
 from indexer.errors import Busy
 from indexer.scope import Scope
-from indexer.store import passages, tokens
+from indexer.store import passages, token_vectors, tokens
 from indexer.store.database import Database
 from indexer.store.passages import LoadedPassage
 from indexer.types import RankedPassage
@@ -26,7 +26,7 @@ from searchd.operators import obeying
 from searchd.present import MORE_PASSAGES
 from searchd.rerank.text import passage_text
 from searchd.retrieve import BM25, Retrieval, Retriever
-from searchd.types import Candidate, Query
+from searchd.types import Candidate, Query, Stored
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +47,11 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class WantedIds:
-    """Stored token ids that rerankers will ask for: of so many of the first candidates, by these tokenizers."""
+class Wanted:
+    """What rerankers can use of what is stored of so many of the first candidates."""
 
-    passages: int = 0
-    tokenizers: frozenset[str] = frozenset()
+    passages: int
+    stored: Stored
 
 
 def load(
@@ -63,7 +63,7 @@ def load(
     found: Retrieval,
     fused: Sequence[Candidate],
     deadline: float,
-    ids: WantedIds,
+    rerankers_want: Wanted,
 ) -> Loaded:
     """Return what the asker may read of the fused candidates, and of what the page needs beyond them.
 
@@ -76,7 +76,7 @@ def load(
 
     with database.read() as session:
         head = obeying(query.lexical, _read(session, scope, live, fused), live.lexical)
-        head = _with_ids(session, head, ids)
+        head = _with_stored(session, head, rerankers_want)
         documents = list(dict.fromkeys(candidate.document_id for candidate in head))
         exact, lexical = found.complete and not found.degraded, found.lexical_documents
         matches = read_matches(session, scope, documents, lexical, exact, facets=query.facets, sort=query.sort)
@@ -117,16 +117,20 @@ def _read(session: Session, scope: Scope, live: LiveIndexes, bare: Sequence[Cand
     return [filled(candidate, passage) for candidate in bare if (passage := loaded.get(candidate.passage_id))]
 
 
-def _with_ids(session: Session, head: Sequence[Candidate], ids: WantedIds) -> list[Candidate]:
-    """Give the first candidates their stored token ids.
+def _with_stored(session: Session, head: Sequence[Candidate], wanted: Wanted) -> list[Candidate]:
+    """Give the first candidates their stored token ids and vectors.
 
     What is looked up is the text as SQL has it now: under a changed title nothing is found, and the reranker makes the ids.
     """
-    first = head[: ids.passages] if ids.tokenizers else []
+    first = head[: wanted.passages] if wanted.stored.tokenizers else []
     hashes = [text_hash(passage_text(candidate)) for candidate in first]
-    stored = tokens.read(session, ids.tokenizers, hashes)
-    read = [replace(one, tokens=stored.get(hashed, {})) for one, hashed in zip(first, hashes, strict=True)]
-    return [*read, *head[len(first) :]]
+    ids = tokens.read(session, wanted.stored.tokenizers, hashes)
+    vectors = {model: token_vectors.read(session, model, hashes) for model in wanted.stored.models}
+    given = []
+    for candidate, hashed in zip(first, hashes, strict=True):
+        found = {model: by_hash[hashed] for model, by_hash in vectors.items() if hashed in by_hash}
+        given.append(replace(candidate, tokens=ids.get(hashed, {}), vectors=found))
+    return [*given, *head[len(first) :]]
 
 
 def _tail(

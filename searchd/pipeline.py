@@ -11,21 +11,20 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from indexer.engine import Engine, LiveIndexes
 from indexer.errors import Busy, InputError, NotFound, TransientError
 from indexer.scope import Scope
-from indexer.tokens import PassageTokenizer
 from searchd.fuse import FUSIONS
-from searchd.load import Loaded, WantedIds, load
+from searchd.load import Loaded, Wanted, load
 from searchd.metrics import SearchMetrics
 from searchd.operators import meaning_of
 from searchd.present import by_document, present
 from searchd.rerank.cascade import Cascade, off_reason
 from searchd.retrieve import BM25, Retrieval, Retriever
 from searchd.settings import Profile, Settings, Stage
-from searchd.types import Candidate, Hit, Query, SearchResponse, StageReport
+from searchd.types import Candidate, Hit, Query, SearchResponse, StageReport, Stored
 
 log = logging.getLogger(__name__)
 
@@ -52,16 +51,16 @@ class SearchPipeline:
         settings: Settings,
         *,
         metrics: SearchMetrics | None = None,
-        tokenizers: Callable[[Sequence[Stage]], Iterable[PassageTokenizer]] = lambda _: (),
+        stored: Callable[[Sequence[Stage]], Stored] = lambda _: Stored(),
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
-        """Prepare; `tokenizers` gives those of stages whose models are loaded: passages come with the ids they made."""
+        """Prepare; `stored` says what the models of stages can use: passages come with it."""
         self.engine = engine
         self.cascade = cascade
         self.settings = settings
         self.metrics = metrics or SearchMetrics()
         self.retriever = Retriever()
-        self._tokenizers = tokenizers
+        self._stored = stored
         self._new_id = new_id
         self._places = threading.BoundedSemaphore(SEARCHES_AT_ONCE)
 
@@ -115,8 +114,8 @@ class SearchPipeline:
             weights = {**profile.weights, **query.weights}
             fused = FUSIONS[profile.fusion](found.rankings, k=profile.rrf_k, weights=weights)
         with watch.step("load"):
-            ids = self._wanted_ids(query, profile)
-            loaded = load(self.engine.database, self.retriever, live, query, scope, found, fused, deadline, ids)
+            wanted = self._wanted(query, profile)
+            loaded = load(self.engine.database, self.retriever, live, query, scope, found, fused, deadline, wanted)
         if loaded.short is not None:
             found = found.short_of(BM25, loaded.short)
         with watch.step("rerank"):
@@ -138,11 +137,11 @@ class SearchPipeline:
             raise NotFound(f"there is no profile {query.profile!r}")
         return profile
 
-    def _wanted_ids(self, query: Query, profile: Profile) -> WantedIds:
-        """Return which candidates can enter a stage, and whose token ids the stages read."""
+    def _wanted(self, query: Query, profile: Profile) -> Wanted:
+        """Return how many candidates can enter a stage, and what the stages can use of what is stored of them."""
         stages = [stage for stage in profile.stages if off_reason(stage, query.rerank) is None and not query.sort]
         depths = [min(stage.depth, query.rerank.depth or stage.depth) for stage in stages]
-        return WantedIds(max(depths, default=0), frozenset(one.fingerprint for one in self._tokenizers(stages)))
+        return Wanted(max(depths, default=0), self._stored(stages))
 
     def _rerank(
         self,

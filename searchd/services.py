@@ -57,9 +57,8 @@ def build_services(settings: Settings, *, worker: bool = True, check: bool = Tru
         scheduler = Scheduler(engine.device, metrics=RerankMetrics(metrics.registry))
         rerankers = RerankerCache(settings, scheduler, scores)
         engine.reranking = rerankers.tokenizers
-        pipeline = SearchPipeline(
-            engine, Cascade(rerankers.of), settings, metrics=metrics, tokenizers=rerankers.tokenizers
-        )
+        engine.token_encoder = rerankers.token_encoder()
+        pipeline = SearchPipeline(engine, Cascade(rerankers.of), settings, metrics=metrics, stored=rerankers.stored)
         running = Worker(engine) if worker else None
         if running is not None:
             running.start()

@@ -181,14 +181,32 @@ class Settings(indexer_settings.Settings, frozen=True, kw_only=True, forbid_unkn
     keys: Annotated[
         tuple[Key, ...], Meta(description="API keys: name, secret, principals, write", extra={"secret": True})
     ] = ()
+    token_vectors: Annotated[
+        str,
+        Meta(
+            description="Model of a late_interaction stage whose token vectors are stored as passages are indexed; empty: none",
+            extra={"accepts": "model of such a stage"},
+        ),
+    ] = ""
     run_worker: Annotated[
         bool, Meta(description="Whether `searchd serve` also indexes; off for replicas beside `indexer run`")
     ] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.token_vectors and self.token_vectors_stage is None:
+            raise ValueError(
+                "token_vectors names the model of a stage of kind late_interaction; no profile has that stage"
+            )
         if len({key.secret for key in self.keys}) < len(self.keys):
             raise ValueError("keys: two have the same secret; each needs one of its own")
+
+    @property
+    def token_vectors_stage(self) -> Stage | None:
+        """The stage whose model's token vectors are stored, None for none."""
+        stages = [stage for profile in self.profiles.values() for stage in profile.stages]
+        late = [one for one in stages if one.kind == "late_interaction" and one.model == self.token_vectors]
+        return late[0] if late else None
 
     def profile(self, name: str) -> Profile | None:
         """Return the profile of this name, None if there is none; `default` always exists."""

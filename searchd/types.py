@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from indexer.filters import Filter
 from indexer.lexical import LexicalQuery
+from indexer.store.token_vectors import TokenVectors
 from indexer.types import Metadata, RankedPassage
 
 Mode = Literal["hybrid", "lexical", "semantic"]
@@ -74,6 +75,14 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """What rerankers use of what is stored of passages: ids by these tokenizers, token vectors by these models."""
+
+    tokenizers: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A passage between fusion and answer; `scores` and `ranks` by name: systems, "rrf", stages, "<stage>.blend"."""
 
@@ -91,6 +100,8 @@ class Candidate:
     metadata: Metadata = field(default_factory=dict)
     tokens: Mapping[str, NDArray[np.int32]] = field(default_factory=dict, compare=False, repr=False)
     """Its stored token ids, by the fingerprint of the tokenizer."""
+    vectors: Mapping[str, TokenVectors] = field(default_factory=dict, compare=False, repr=False)
+    """Its stored token vectors, by the model that made them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class Cascade:
         if end <= started:
             return "skipped", "no time was left for it"
         reranker = self._load(stage)
-        passages = [PassageText(passage_text(candidate), candidate.tokens) for candidate in entering]
+        passages = [PassageText(passage_text(candidate), candidate.tokens, candidate.vectors) for candidate in entering]
         while len(logits) < len(entering):
             if wish.cancelled():
                 return ("partial" if logits else "skipped"), "the caller went away"

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import Busy, ConfigError
-from indexer.settings import Settings
+from indexer.token_vectors import TokenEncoder
 from indexer.tokens import PassageTokenizer
 from searchd.rerank.cached import CachedReranker
 from searchd.rerank.causal import load_causal
 from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.late_interaction import load_late_interaction
+from searchd.rerank.late_stored import LateEncoder, LateReranker
 from searchd.rerank.listwise import load_listwise
 from searchd.rerank.local import LocalReranker
 from searchd.rerank.onnx import load_onnx
@@ -28,7 +29,8 @@ from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.score_cache import ScoreCache
 from searchd.rerank.seq2seq import load_seq2seq
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
-from searchd.settings import LOCAL_KINDS, Stage
+from searchd.settings import LOCAL_KINDS, Settings, Stage
+from searchd.types import Stored
 
 RERANKERS: dict[str, Callable[[Stage, Settings, Scheduler], Reranker]] = {
     "cross_encoder": load_cross_encoder,
@@ -145,7 +147,21 @@ class RerankerCache:
 
     def tokenizers(self, stages: Iterable[Stage] | None = None) -> list[PassageTokenizer]:
         """Return those by which the models that are loaded (for these stages, default: any) read passages."""
-        return [one.model.tokenizer for one in self._ready(stages) if isinstance(one, LocalReranker)]
+        return [one.model.tokenizer for one in self._ready(stages) if isinstance(one, LocalReranker | LateReranker)]
+
+    def stored(self, stages: Iterable[Stage]) -> Stored:
+        """Return what the models of these stages, as far as they are loaded, can use of what is stored of passages."""
+        late = [one.model.stored_as for one in self._ready(stages) if isinstance(one, LateReranker)]
+        return Stored(frozenset(one.fingerprint for one in self.tokenizers(stages)), frozenset(late))
+
+    def token_encoder(self) -> TokenEncoder | None:
+        """Return what makes the token vectors that the settings want stored; waits for its model. Raises: ConfigError."""
+        stage = self._settings.token_vectors_stage
+        if stage is None:
+            return None
+        _ = self.of(stage).fingerprint
+        (reranker,) = self._ready([stage])
+        return LateEncoder(reranker.model, self.scheduler) if isinstance(reranker, LateReranker) else None
 
     def _ready(self, stages: Iterable[Stage] | None) -> list[Reranker]:
         """Return the rerankers that are loaded, for these stages or all."""

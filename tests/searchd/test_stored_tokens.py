@@ -5,6 +5,8 @@ Seen by what is stored: where the ids in SQL are exchanged for those of other te
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +14,13 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, func, select, update
 
+from indexer import ingest
 from indexer.apply import embedded_text
+from indexer.housekeeping import keep_house
 from indexer.scope import Scope
 from indexer.store import tokens
-from indexer.store.tables import DocumentRow, TokensRow
+from indexer.store.database import open_database
+from indexer.store.tables import DocumentRow, TokensRow, TokenVectorRow
 from indexer.types import Passage
 from searchd.rerank.text import passage_text
 from searchd.rerank.types import PassageText, ScoreRequest
@@ -24,6 +29,7 @@ from searchd.settings import Profile, Settings, Stage
 from searchd.types import Candidate, SearchResponse
 from tests.searchd.library import ask, index, source
 from tests.searchd.rerank.families import write_decoder, write_encoder
+from tests.searchd.rerank.late_models import write_stanford
 from tests.searchd.rerank.models import write_tiny
 
 EVERYONE = Scope.of("default")
@@ -138,3 +144,87 @@ def test_rerankers_read_exactly_what_the_embedder_saw(headings: tuple[str, ...])
         candidate = Candidate("id", "d", {}, {}, title=title, text=text, heading_path=headings)
         passage = Passage("id", "d", 0, text, 0, len(text), headings, None)
         assert passage_text(candidate) == embedded_text(title, passage)
+
+
+# -- token vectors --------------------------------------------------------------------------------------------------
+
+
+def late_settings(folder: Path, **options: object) -> Settings:
+    stage = Stage(name="late", kind="late_interaction", model=str(folder / "colbert"), depth=DEPTH, max_length=96,
+                  budget_ms=20_000)  # fmt: skip
+    given = {"token_vectors": stage.model} | options
+    return Settings(
+        data_dir=str(folder / "data"), parser_processes=1, timeout_ms=30_000, dtype="float32", threads=1, score_cache=0,
+        profiles={"late": Profile(stages=(stage,))}, **given,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+@pytest.fixture
+def late(tmp_path: Path) -> Iterator[Services]:
+    """Return the product with a late-interaction stage whose token vectors are stored."""
+    write_stanford(tmp_path / "colbert", metadata={"query_maxlen": 32})
+    services = build_services(late_settings(tmp_path), worker=False)
+    try:
+        index(
+            services.engine, [source(f"m{n}", f"# Manual {n}\n\nThe valve of pump {n} is closed.") for n in range(12)]
+        )
+        yield services
+    finally:
+        services.close()
+
+
+def test_a_late_interaction_stage_scores_the_token_vectors_that_were_stored(late: Services) -> None:
+    before = scores(search(late, "late"), "late")
+    with late.engine.database.session() as session:
+        assert session.scalar(select(func.count()).select_from(TokenVectorRow)) == 12
+        stored = next(iter(session.execute(select(TokenVectorRow.tokens, TokenVectorRow.vectors))))
+        session.execute(update(TokenVectorRow).values(tokens=stored.tokens, vectors=stored.vectors))
+    after = scores(search(late, "late"), "late")
+    assert set(after) == set(before)
+    assert len({round(score, 4) for score in before.values()}) > 1
+    assert len({round(score, 4) for score in after.values()}) == 1
+    with late.engine.database.session() as session:
+        session.execute(delete(TokenVectorRow))
+    assert scores(search(late, "late"), "late") == pytest.approx(before, abs=0.02)
+
+
+def test_token_vectors_of_texts_that_are_gone_are_forgotten(late: Services) -> None:
+    ingest.remove(late.engine.database, "default", ["m1", "m2"], late.engine.clock())
+    index(late.engine, [source("new", "# New\n\nA new document.")])
+    assert keep_house(late.engine) == (0, 2)
+    with late.engine.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(TokenVectorRow)) == 11
+
+
+def test_without_the_setting_none_are_stored(tmp_path: Path) -> None:
+    write_stanford(tmp_path / "colbert", metadata={"query_maxlen": 32})
+    services = build_services(late_settings(tmp_path, token_vectors=""), worker=False)
+    try:
+        index(services.engine, [source("a", "# A\n\nA document.")])
+        with services.engine.database.read() as session:
+            assert session.scalar(select(func.count()).select_from(TokenVectorRow)) == 0
+    finally:
+        services.close()
+
+
+def test_the_command_line_without_a_daemon_stores_them_too(tmp_path: Path) -> None:
+    write_stanford(tmp_path / "colbert", metadata={"query_maxlen": 32})
+    settings = late_settings(tmp_path)
+    (tmp_path / "searchd.toml").write_text(
+        f"data_dir = {settings.data_dir!r}\ntoken_vectors = {settings.token_vectors!r}\nparser_processes = 1\n"
+        f"[[profiles.late.stages]]\nname = 'late'\nkind = 'late_interaction'\nmodel = {settings.token_vectors!r}\n"
+    )
+    (tmp_path / "a.md").write_text("# A\n\nA document.")
+    done = subprocess.run(
+        [sys.executable, "-m", "indexer", "add", "a.md"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    database = open_database(settings.resolved_database_url)
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(TokenVectorRow)) == 1
+    database.close()
+
+
+def test_a_model_without_a_late_interaction_stage_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="token_vectors names the model of a stage of kind late_interaction"):
+        late_settings(tmp_path, token_vectors="another")
