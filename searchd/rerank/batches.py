@@ -29,7 +29,7 @@ class Ticket:
     pairs: Sequence[Pair]
     lengths: list[int]
     request: ScoreRequest
-    urgency: tuple[int, float, int]
+    urgency: tuple[bool, int, float, int]
     scores: NDArray[np.float32]
     waiting: set[int]
     since: float
@@ -70,6 +70,14 @@ def halves(batch: Batch) -> list[Batch]:
     half = (len(batch.places) + 1) // 2
     parts = (batch.places[half:], batch.places[:half])
     return [batch_of(batch.model, part, batch.waited, halved=True) for part in parts]
+
+
+def by_request(batch: Batch) -> list[Batch]:
+    """Return a batch for each request that has pairs in it."""
+    places: dict[int, list[tuple[Ticket, int]]] = {}
+    for ticket, place in batch.places:
+        places.setdefault(id(ticket), []).append((ticket, place))
+    return [batch_of(batch.model, own, batch.waited, halved=batch.halved) for own in places.values()]
 
 
 def in_order(tickets: Sequence[Ticket], budget: int) -> list[tuple[Ticket, int]]:

@@ -7,6 +7,7 @@ A query's vectors are computed once and remembered; `late_queries.py` says which
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +59,7 @@ class LateInteractionModel:
         self._has_types = "token_type_ids" in wrapped.model_input_names
         self.mean = encoder.similarity_fn_name == "meanmaxsim"
         self._queries: OrderedDict[QueryIds, torch.Tensor] = OrderedDict()
+        self._lock = threading.Lock()
         self.tokenizer = PassageTokenizer(self._plain)
         self.longest = longest_of(encoder[0].model.config, wrapped)
         self._form = query_form(encoder, self._plain, self.longest)
@@ -104,17 +106,20 @@ class LateInteractionModel:
         return array
 
     def _query_vectors(self, query: QueryIds) -> torch.Tensor:
-        """Return float32[n, dim] of a query's scored tokens. Only the device's thread comes here: no lock."""
-        known = self._queries.get(query)
+        """Return float32[n, dim] of a query's scored tokens; the device's workers may come here together."""
+        with self._lock:
+            known = self._queries.get(query)
         if known is None:
             ids, attended, added = (
                 np.asarray([row], dtype=np.int64) for row in (query.ids, query.attended, query.added)
             )
             vectors, scored = self._embed(ids, attended, "query", query_expansion_positions=added.astype(bool))
-            known = self._queries[query] = vectors[0][scored[0]]
-            if len(self._queries) > QUERIES_KEPT:
+            known = vectors[0][scored[0]]
+        with self._lock:
+            self._queries[query] = known
+            self._queries.move_to_end(query)
+            while len(self._queries) > QUERIES_KEPT:
                 self._queries.popitem(last=False)
-        self._queries.move_to_end(query)
         return known
 
     def _embed(

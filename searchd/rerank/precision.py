@@ -11,8 +11,9 @@ import logging
 import os
 import platform
 import statistics
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ LEAST_OVERLAP = 0.95
 LEAST_GAIN = 1.1
 """A precision must be so many times faster than the next better one."""
 FILE = "precision.json"
+_WRITING = threading.Lock()
+"""Two models may be loaded at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +173,11 @@ def remembered(folder: Path) -> dict[str, Any]:
 
 def remember(folder: Path, key: str, precision: str) -> None:
     """Keep a choice; where the folder cannot be written it is made again at the next start."""
-    choices: Sequence[tuple[str, Any]] = [*remembered(folder).items(), (key, precision)]
     fresh = folder / f"{FILE}.{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(json.dumps(dict(choices), indent=1), encoding="utf-8")
-        fresh.replace(folder / FILE)
-    except OSError as error:
-        log.warning("the choice of a precision is not kept: %s", error)
+    with _WRITING:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(json.dumps({**remembered(folder), key: precision}, indent=1), encoding="utf-8")
+            fresh.replace(folder / FILE)
+        except OSError as error:
+            log.warning("the choice of a precision is not kept: %s", error)

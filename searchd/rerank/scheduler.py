@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.device import Device, Priority
-from indexer.errors import Busy, TransientError
+from indexer.errors import Busy, LimitError, TransientError
 from searchd.metrics import RerankMetrics
-from searchd.rerank.batches import Batch, Ticket, batch_of, halves, in_order, like_length
+from searchd.rerank.batches import Batch, Ticket, batch_of, by_request, halves, in_order, like_length
 from searchd.rerank.cost import CostTable
 from searchd.rerank.local import LocalModel, Pair
 from searchd.rerank.memory import Memory, is_shortage, too_long
@@ -80,6 +80,8 @@ class Scheduler:
         does not fit into the device's memory; what the model raises.
         """
         ticket = self._ticket(model, pairs, request)
+        if sum(ticket.lengths) > MOST_WAITING:
+            raise LimitError(f"{sum(ticket.lengths):,} tokens are to be reranked; at most {MOST_WAITING:,} are at once")
         self.memory.check(model.fingerprint, max(ticket.lengths, default=0))
         with self._lock:
             waiting = sum(one.lengths[place] for one in self._tickets for place in one.waiting)
@@ -118,13 +120,10 @@ class Scheduler:
         """Return how many seconds of a worker the pairs take that wait already and go before this request's."""
         mine = urgency_of(request)
         with self._lock:
-            ahead = [
-                (ticket.model.fingerprint, ticket.lengths[place])
-                for ticket in self._tickets
-                if ticket.urgency[:2] <= mine
-                for place in ticket.waiting
-            ]
-        return sum(length * (self.costs.per_token(name, length) or 0.0) for name, length in ahead)
+            ahead = [ticket for ticket in self._tickets if ticket.waiting and ticket.urgency[:3] <= mine]
+            tokens = [(one.model.fingerprint, sum(map(one.lengths.__getitem__, one.waiting)), len(one.waiting))
+                      for one in ahead]  # fmt: skip
+        return sum(total * (self.costs.per_token(name, total // pairs) or 0.0) for name, total, pairs in tokens)
 
     def _wait(self, ticket: Ticket) -> NDArray[np.float32]:
         """Wait until all is scored, the deadline, or the caller goes away; return the scores there are by then."""
@@ -186,6 +185,9 @@ class Scheduler:
             scores = self._forward(batch)
         except BaseException as error:
             if not is_shortage(error):
+                alone = by_request(batch)
+                if len(alone) > 1:
+                    return alone  # one caller's pair must not fail another's
                 self._failed(batch, error)
                 return []
         else:
@@ -229,8 +231,6 @@ class Scheduler:
         scores = batch.model.forward([ticket.pairs[place] for ticket, place in batch.places])
         if scores.shape != (len(batch.places),):
             raise BadScores(f"{scores.shape} scores came back for {len(batch.places)} passages")
-        if not np.isfinite(scores).all():
-            raise BadScores("a score is not a number")
         return scores
 
     def _form(self) -> Batch | None:
@@ -267,6 +267,9 @@ class Scheduler:
     def _scored(self, batch: Batch, scores: NDArray[np.float32]) -> None:
         with self._lock:
             for (ticket, place), score in zip(batch.places, scores, strict=True):
+                if not np.isfinite(score) and ticket.error is None:
+                    ticket.error = BadScores("a score is not a number")
+                    ticket.waiting.clear()
                 ticket.scores[place] = score
                 self._one_less(ticket)
 
@@ -291,6 +294,6 @@ class Scheduler:
                 ticket.ended.set()
 
 
-def urgency_of(request: ScoreRequest) -> tuple[int, float]:
-    """Return what sorts requests: later stages first, then nearer deadlines."""
-    return -request.place, math.inf if request.deadline is None else request.deadline
+def urgency_of(request: ScoreRequest) -> tuple[bool, int, float]:
+    """Return what sorts requests: searches before lists that must be scored whole, later stages first, nearer deadlines."""
+    return request.whole, -request.place, math.inf if request.deadline is None else request.deadline

@@ -28,7 +28,7 @@ from searchd.rerank.remote import JOINT_MODELS, load_remote
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.score_cache import ScoreCache
 from searchd.rerank.seq2seq import load_seq2seq
-from searchd.rerank.types import PassageText, Reranker, ScoreRequest
+from searchd.rerank.types import BadScores, PassageText, Reranker, ScoreRequest
 from searchd.settings import LOCAL_KINDS, Settings, Stage
 from searchd.types import Stored
 
@@ -142,7 +142,7 @@ class RerankerCache:
                 continue
             try:
                 self.of(stage).score(warm_up_of(stage), WARM_UP)
-            except (RuntimeError, IndexError, TypeError, Busy) as error:
+            except (RuntimeError, IndexError, TypeError, Busy, BadScores) as error:
                 raise ConfigError(f"stage {stage.name!r}: model {stage.model!r} does not run: {error}") from error
 
     def tokenizers(self, stages: Iterable[Stage] | None = None) -> list[PassageTokenizer]:
@@ -170,9 +170,9 @@ class RerankerCache:
             return [one for key, one in self._loaded.items() if keys is None or key in keys]
 
     def names(self) -> list[str]:
-        """Return the models that are loaded."""
+        """Return the models that are loaded, as all may see them."""
         with self._lock:
-            return sorted({key.model for key, known in self._known.items() if known.ready})
+            return sorted({shown_model(key) for key, known in self._known.items() if known.ready})
 
     def paths(self) -> list[tuple[str, str]]:
         """Return the models that are loaded, as all may see them, each with how it runs."""

@@ -47,7 +47,7 @@ class ScoreRequest:
     parts: bool = True
     """Whether a passage that is too long scores as its best overlapping part, or only its beginning is read."""
     whole: bool = False
-    """Whether only all scores are of use: then what cannot end in time is not begun."""
+    """Whether only all scores are of use: then what cannot end in time is not begun, and searches go first."""
     deadline: float | None = None
     """Monotonic seconds."""
     place: int = 0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models
 
 from indexer.device import Device, Priority
-from indexer.errors import Busy, TransientError
+from indexer.errors import Busy, LimitError, TransientError
 from indexer.tokens import PassageTokenizer
 from searchd.rerank import scheduler as module
 from searchd.rerank.batches import WASTE_SHARE, window
@@ -284,6 +284,52 @@ def test_a_batch_that_fails_fails_its_requests_and_no_others(
         scheduler.score(model, pairs(1, 2), asked())
     assert scheduler.score(model, pairs(1, 2), asked()).tolist() == [1, 2]
     assert scheduler.waiting() == 0
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_pair_that_cannot_be_scored_fails_its_own_request_alone_of_those_in_its_batch(
+    device: Device, scheduler: Scheduler, raises: bool
+) -> None:
+    class Picky(SumModel):
+        def forward(self, batch: Sequence[Pair]) -> NDArray[np.float32]:
+            scores = super().forward(batch)
+            if raises and (scores == 13).any():
+                raise RuntimeError("not thirteen")
+            scores[scores == 13] = np.nan
+            return scores
+
+    model = Picky()
+    with ThreadPoolExecutor(8) as clients:
+        with Held(device):
+            lengths = [(12, 14), (13, 14), (15, 12)]
+            futures = [clients.submit(scheduler.score, model, pairs(*two), asked()) for two in lengths]
+            until(lambda: scheduler.waiting() == 6)
+        assert futures[0].result(10).tolist() == [12, 14]
+        assert futures[2].result(10).tolist() == [15, 12]
+        with pytest.raises(RuntimeError if raises else BadScores):
+            futures[1].result(10)
+    assert len(model.batches[0]) == 6
+
+
+def test_lists_that_must_be_scored_whole_wait_for_searches(device: Device, scheduler: Scheduler) -> None:
+    model, now = SumModel(), time.monotonic()
+    scheduler.costs.learn(model.fingerprint, 50, 50, 1.0)
+    with ThreadPoolExecutor(2) as clients:
+        with Held(device):
+            listed = asked(place=1, deadline=now + 30, whole=True)
+            first = clients.submit(scheduler.score, model, pairs(*[47] * 20), listed)
+            until(lambda: scheduler.waiting() == 20)
+            assert scheduler.fits(model, [50] * 3, 10, asked(deadline=now + 60)) == 3
+            assert scheduler.fits(model, [50] * 3, 10, asked(place=1, deadline=now + 60, whole=True)) == 0
+        first.result(10)
+
+
+def test_more_tokens_than_the_queue_holds_are_refused_for_good(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_WAITING", 100)
+    with pytest.raises(LimitError, match="120 tokens are to be reranked; at most 100"):
+        scheduler.score(SumModel(), pairs(*[9] * 10), asked())
 
 
 def test_a_device_that_is_closed_refuses(device: Device, scheduler: Scheduler) -> None:
