@@ -165,7 +165,8 @@ def test_stages_with_one_model_share_it(device: Device, tmp_path: Path) -> None:
     assert cache.of(small) is cache.of(large)
     assert cache.of(small) is not cache.of(Stage(name="other"))
     cache.check([small, large])
-    assert cache.names() == ["tiny"]
+    assert "tiny" in cache.names()
+    assert not any(str(tmp_path) in name for name in cache.names())
 
 
 def test_a_model_that_cannot_be_loaded_is_found_at_start(device: Device, tmp_path: Path) -> None:
