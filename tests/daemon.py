@@ -27,7 +27,8 @@ def free_port() -> int:
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:
     """Return this process's environment with only these searchd settings in it."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SEARCHD_")}
-    return inherited | {"SEARCHD_DATA_DIR": str(data_dir)} | settings
+    # A precision that is given is not tried out first, which takes seconds in every new data folder.
+    return inherited | {"SEARCHD_DATA_DIR": str(data_dir), "SEARCHD_DTYPE": "float32"} | settings
 
 
 def command(module: str, *arguments: str, data_dir: Path, timeout: float = 120, **settings: str) -> Any:
