@@ -1,6 +1,7 @@
 """`/playground`: a query and pasted passages through every stage of a profile. Works without JavaScript, by a form.
 
-The same job that the rerank APIs run (`searchd/api/reranking.py`); the answer shows ranks and raw scores after each stage.
+The same job that the rerank APIs run (`searchd/api/reranking.py`), for the same callers: with configured `keys` a browser,
+which sends none, may look at the examples alone. The answer shows ranks and raw scores after each stage.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from urllib.parse import parse_qsl, urlencode
 from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
 
-from indexer.errors import InputError, LimitError, NotFound, TransientError
+from indexer.errors import Forbidden, InputError, LimitError, NotFound, TransientError
 from searchd.api.bodies import read_body
 from searchd.api.problems import public_words
 from searchd.api.rerank_schemas import MAX_RERANK_QUERY_CHARS
-from searchd.api.reranking import RerankJob, run_rerank
+from searchd.api.reranking import RerankJob, admit, run_rerank
 from searchd.rerank.choosing import Choice as StageChoice
 from searchd.rerank.choosing import profiles_of
 from searchd.services import Services
@@ -80,6 +81,12 @@ async def rerank_pasted(request: AnyRequest, services: NamedDependency[Services]
         form.get("profile", "") or "default",
         form.get("instruction", "").strip(),
     )
+    try:
+        admit(request, services.settings)
+    except Forbidden as error:
+        said = f"Your own passages cannot be ranked on this page, for a browser sends no key: {error}."
+        headers = {"WWW-Authenticate": "Bearer"}
+        return respond(page_of(services.settings, pasted, error=said), status=401, headers=headers)
     return await _run(request, services, pasted, None)
 
 

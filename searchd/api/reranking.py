@@ -13,7 +13,7 @@ from typing import Any
 
 from litestar import Request
 
-from indexer.errors import Busy, InputError
+from indexer.errors import Busy, Forbidden, InputError
 from searchd.api.principals import principal_of
 from searchd.api.running import RERANKS, run_work
 from searchd.rerank.choosing import Choice
@@ -52,13 +52,18 @@ class Reranked:
 
 
 def admit(request: Request[Any, Any, Any], settings: Settings) -> None:
-    """Let a caller in whose key is known. Raises: Forbidden (`invalid_key`).
+    """Let a caller in whose key is known. Raises: Forbidden (`invalid_key`), also without any key.
 
-    Without configured keys any is let in: clients of these APIs cannot be made to send none, and texts that a caller
-    brings along are nobody else's.
+    Texts that a caller brings along cost a device or a provider's money, unlike a search of what is public. Without
+    configured keys everybody is let in: clients of these APIs cannot be made to send no key.
     """
-    if settings.keys:
-        principal_of(request, settings)
+    if not settings.keys:
+        return
+    if not request.headers.get("authorization"):
+        raise Forbidden(
+            "reranking needs one of the setting `keys`; send `Authorization: Bearer <secret>`", code="invalid_key"
+        )
+    principal_of(request, settings)
 
 
 async def run_rerank(request: Request[Any, Any, Any], services: Services, job: RerankJob) -> Reranked:

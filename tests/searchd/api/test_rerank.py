@@ -204,13 +204,37 @@ def test_without_configured_keys_any_key_is_taken_and_with_them_only_those(servi
     locked = services_over(services.engine, changed(services.settings, keys=keys))
     for held, secret, status in (
         (services, "whatever-the-sdk-needs", 200),
+        (services, None, 200),
         (locked, "whatever-the-sdk-needs", 401),
+        (locked, None, 401),
+        (locked, "", 401),
         (locked, "a-reader-of-texts", 200),
     ):
         with TestClient(create_app(held), base_url=HOST) as client:
             for path in (*ROUTES, "/rerank"):
-                client.headers["authorization"] = f"Bearer {secret}"
-                assert post(client, path).status_code == status
+                if secret is not None:
+                    client.headers["authorization"] = f"Bearer {secret}"
+                answer = post(client, path)
+                assert answer.status_code == status
+                assert status == 200 or problem(answer)["code"] == "invalid_key"
+
+
+def test_the_playground_ranks_what_is_pasted_for_who_may_use_the_rerank_routes_alone(services: Services) -> None:
+    keys = (Key(name="reader", secret="a-reader-of-texts"),)
+    locked = services_over(services.engine, changed(services.settings, keys=keys))
+    form = {"query": QUERY, "passages": "\n".join(DOCUMENTS)}
+    for held, headers, status in (
+        (services, {}, 200),
+        (locked, {}, 401),
+        (locked, {"Authorization": "Bearer wrong"}, 401),
+        (locked, {"Authorization": "Bearer a-reader-of-texts"}, 200),
+    ):
+        with TestClient(create_app(held), base_url=HOST) as client:
+            answer = client.post("/playground", data=form, headers=headers)
+            assert answer.status_code == status
+            assert ("cannot be ranked on this page" in answer.text) is (status == 401)
+            assert DOCUMENTS[0] in answer.text
+            assert client.get("/playground").status_code == 200
 
 
 def test_it_works_without_a_collection_of_documents_and_is_counted(client: Client) -> None:
