@@ -39,6 +39,10 @@ MOST_ANSWER_BYTES = 16_000_000
 POLL_S = 0.02
 NEW_SHARE = 0.2
 """Weight of the newest call in the running figure of how long one takes."""
+FAIR_S = 0.25
+"""Shortest time after which a call without an answer is the service's failure, and not that of a caller in a hurry."""
+TOO_LONG = (400, 413, 422)
+"""How services refuse texts that are too long; none of them has one of its own for it."""
 PASSING = (408, 424, 425, 429)
 """Statuses under 500 that may be another one in a moment; 424 is a failed batch of TEI."""
 
@@ -137,17 +141,23 @@ class Endpoint:
         started = self._clock()
         try:
             value = read(self._accepted(self._answer(content, end, cancelled)))
-        except _Gone:
-            self.breaker.abandoned()
-            raise
-        except BaseException:
-            if self.breaker.failed():
-                log.warning("%s failed too often and is left alone for a while", self.url.host)
+        except BaseException as error:
+            self._tell_failure(error, end - started)
             raise
         self.breaker.succeeded()
         took = self._clock() - started
         self._usual_s = self._usual_s + NEW_SHARE * (took - self._usual_s) if self._usual_s else took
         return value
+
+    def _tell_failure(self, error: BaseException, given_s: float) -> None:
+        """Tell the breaker of a call that gave nothing: not every one says that the service is in a bad way."""
+        hurried = isinstance(error, TimeoutError) and given_s < max(self._usual_s, FAIR_S)
+        if isinstance(error, _Gone) or hurried:
+            self.breaker.abandoned()
+        elif isinstance(error, Refused) and error.status in TOO_LONG:
+            self.breaker.succeeded()  # it answered: others may ask
+        elif self.breaker.failed():
+            log.warning("%s failed too often and is left alone for a while", self.url.host)
 
     def _answer(self, content: bytes, end: float, cancelled: Callable[[], bool]) -> _Answer:
         """Wait for the answer, whatever its status, until the deadline or the caller goes away."""

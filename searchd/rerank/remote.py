@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from indexer.errors import ConfigError
 from indexer.settings import Settings
 from searchd.rerank.address import address, key_from
-from searchd.rerank.http import Endpoint, Refused
+from searchd.rerank.http import TOO_LONG, Endpoint, Refused
 from searchd.rerank.providers import PROVIDERS, Asked, Indexed, Provider
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import BadScores, PassageText, Reranker, ScoreRequest
@@ -30,8 +30,6 @@ OVERLAP_SHARE = 0.25
 """Of a part's length, which it repeats of the part before it."""
 JOINT_MODELS = ("jina-reranker-v3",)
 """Whose score of a text depends on the others of its call."""
-TOO_LONG = (400, 413, 422)
-"""How services refuse texts that are too long; none of them has one of its own for it."""
 LEAST_PART_BYTES = 300
 NO_TEXT = "-"
 """Sent for an empty text, for which Voyage would refuse the whole call."""

@@ -22,7 +22,7 @@ from searchd import settings as searchd_settings
 from searchd.rerank.address import address
 from searchd.rerank.breaker import FAILURES, PAUSE_S, Breaker
 from searchd.rerank.cascade import Cascade
-from searchd.rerank.http import ATTEMPTS, Endpoint, Refused, seconds_to_wait
+from searchd.rerank.http import ATTEMPTS, FAIR_S, Endpoint, Refused, seconds_to_wait
 from searchd.rerank.providers import PROVIDERS
 from searchd.rerank.remote import LEAST_PART_BYTES, RemoteReranker, load_remote, text_parts
 from searchd.rerank.types import BadScores, PassageText, ScoreRequest
@@ -339,6 +339,45 @@ def test_a_service_that_always_fails_is_left_alone_for_a_while_then_tried_once()
         np.testing.assert_allclose(reranker.score(asks(), PASSAGES), EXPECTED, rtol=1e-6)
         server.plan = [WORST]
         np.testing.assert_allclose(reranker.score(asks(), PASSAGES), EXPECTED, rtol=1e-6)  # closed: retried
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_queries_that_are_too_long_do_not_switch_the_service_off_for_others(
+    cohere: tuple[RemoteReranker, Service], status: int
+) -> None:
+    reranker, server = cohere
+    server.plan = [Fault(status)] * (2 * FAILURES)
+    while server.plan:
+        with pytest.raises(Refused):
+            reranker.score(asks(deadline=soon()), PASSAGES)
+    np.testing.assert_allclose(reranker.score(asks(deadline=soon()), PASSAGES), EXPECTED, rtol=1e-6)
+
+
+def test_a_key_that_is_refused_again_and_again_is_not_sent_for_a_while(cohere: tuple[RemoteReranker, Service]) -> None:
+    reranker, server = cohere
+    server.plan = [Fault(401)] * FAILURES
+    for _ in range(FAILURES):
+        with pytest.raises(Refused):
+            reranker.score(asks(deadline=soon()), PASSAGES)
+    with pytest.raises(Busy):
+        reranker.score(asks(deadline=soon()), PASSAGES)
+
+
+@pytest.mark.parametrize(("budget_s", "opens"), [(0.02, False), (FAIR_S + 0.05, True)])
+def test_only_calls_that_had_a_fair_time_count_when_no_answer_came(
+    cohere: tuple[RemoteReranker, Service], budget_s: float, opens: bool
+) -> None:
+    reranker, server = cohere
+    server.plan = [Fault(wait_s=30)] * FAILURES
+    for _ in range(FAILURES):
+        with pytest.raises(TimeoutError):
+            reranker.score(asks(deadline=time.monotonic() + budget_s), PASSAGES)
+    server.plan = []
+    if opens:
+        with pytest.raises(Busy):
+            reranker.score(asks(deadline=soon()), PASSAGES)
+    else:
+        np.testing.assert_allclose(reranker.score(asks(deadline=soon()), PASSAGES), EXPECTED, rtol=1e-6)
 
 
 def test_while_one_call_tries_others_are_told_so() -> None:
