@@ -17,7 +17,7 @@ from litestar.di import NamedDependency
 from indexer.errors import Forbidden, InputError, LimitError, NotFound, TransientError
 from searchd.api.bodies import read_body
 from searchd.api.problems import public_words
-from searchd.api.rerank_schemas import MAX_RERANK_QUERY_CHARS
+from searchd.api.rerank_schemas import MAX_INSTRUCTION_CHARS, MAX_RERANK_QUERY_CHARS
 from searchd.api.reranking import RerankJob, admit, run_rerank
 from searchd.rerank.choosing import Choice as StageChoice
 from searchd.rerank.choosing import profiles_of
@@ -135,6 +135,10 @@ def job_of(settings: Settings, pasted: Pasted) -> RerankJob:
     if size > MAX_TEXT_BYTES:
         raise LimitError(f"The passages may have {MAX_TEXT_BYTES:,} bytes together; these have {size:,}.")
     instruction = pasted.instruction if any(stage.takes_instruction for stage in stages) else ""
+    if len(instruction) > MAX_INSTRUCTION_CHARS:
+        raise InputError(
+            f"An instruction has {MAX_INSTRUCTION_CHARS:,} characters at most; this one has {len(instruction):,}."
+        )
     return RerankJob(pasted.query, lines, StageChoice(pasted.profile, pasted.profile, stages), instruction or None)
 
 

@@ -13,12 +13,15 @@ from searchd.api.schemas import Answer, Name, ReportAnswer, Request
 from searchd.rerank.texts import MAX_TEXTS
 
 MAX_RERANK_QUERY_CHARS = 4000
+MAX_INSTRUCTION_CHARS = 2000
 LEAST_TOKENS = 16
 
 RerankQuery = Annotated[
     str, Meta(max_length=MAX_RERANK_QUERY_CHARS, description="What is asked; read as it stands, without operators")
 ]
-Instruction = Annotated[str, Meta(max_length=2000, description="What to look for, for stages that take an instruction")]
+Instruction = Annotated[
+    str, Meta(max_length=MAX_INSTRUCTION_CHARS, description="What to look for, for stages that take an instruction")
+]
 StageNames = Annotated[
     tuple[Name, ...], Meta(max_length=8, description="Ours: stages of the profile to run, in order, instead of one")
 ]

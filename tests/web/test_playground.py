@@ -10,6 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from indexer.errors import InputError
 from searchd.rerank.texts import RankedText, TextRanking
 from searchd.settings import Profile, Settings, Stage
 from searchd.types import StageReport
@@ -84,6 +85,9 @@ class TestForm:
         takes = Settings(profiles={"default": Profile(stages=(Stage(name="big", kind="causal", model="m"),))})
         assert job_of(takes, told).instruction == "find laws"
         assert 'value="find laws"' in markup(page_of(takes, told))
+        with pytest.raises(InputError, match=r"2,000 characters at most; this one has 2,001"):
+            job_of(takes, replace(told, instruction="a" * 2001))
+        assert job_of(takes, replace(told, instruction="a" * 2000)).instruction == "a" * 2000
 
     def test_the_answer_to_the_film_question_shares_fewer_words_with_it_than_the_passage_above_all(self) -> None:
         film = next(example for example in EXAMPLES if example.name == "film")
