@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
 from indexer.errors import InputError, NotFound
+from searchd.rerank.table import shown_model
 from searchd.settings import OPTIONS, Profile, Settings, Stage
 
 SHOWN = 20
@@ -29,7 +31,7 @@ def choose(settings: Settings, model: str | None, stages: Sequence[str] | None =
     `stages` names stages of the same profile instead, in order. Raises: NotFound; InputError.
     """
     known = choices(settings)
-    chosen = known.get(model) if model else _usual(settings)
+    chosen = known.get(model) or _of_setting(settings, model) if model else _usual(settings)
     if chosen is None:
         there = ", ".join([*known][:SHOWN]) or "none: the profile `default` has no stages"
         raise NotFound(f"there is no model {(model or '')[:80]!r}; there are: {there}", code="unknown_model")
@@ -50,7 +52,8 @@ def choose(settings: Settings, model: str | None, stages: Sequence[str] | None =
 def choices(settings: Settings) -> dict[str, Choice]:
     """Return everything that can be asked for by name. What comes first keeps a name that several things have.
 
-    The order: stages of `default`, profiles, `profile/stage`, stages of other profiles, models.
+    The order: stages of `default`, profiles, `profile/stage`, stages of other profiles, models; these as everybody may
+    read them, of folders the last part alone.
     """
     profiles = profiles_of(settings)
     pairs = [(name, stage) for name, profile in profiles.items() for stage in profile.stages]
@@ -67,8 +70,23 @@ def choices(settings: Settings) -> dict[str, Choice]:
         found.setdefault(stage.name, Choice(f"{name}/{stage.name}", name, (stage,)))
     for name, profile in profiles.items():
         for stage in reversed(profile.stages):
-            found.setdefault(stage.model, Choice(stage.name, name, (stage,)))
+            found.setdefault(_told(stage), Choice(stage.name, name, (stage,)))
     return found
+
+
+def _told(stage: Stage) -> str:
+    """Return a stage's model without the server's folders, also of a folder that is gone."""
+    model = shown_model(stage)
+    return Path(model).name if Path(model).is_absolute() else model
+
+
+def _of_setting(settings: Settings, model: str) -> Choice | None:
+    """Return the stage whose setting `model` is written like this."""
+    for name, profile in profiles_of(settings).items():
+        for stage in reversed(profile.stages):
+            if stage.model == model:
+                return Choice(stage.name, name, (stage,))
+    return None
 
 
 def profiles_of(settings: Settings) -> dict[str, Profile]:

@@ -6,6 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,6 +184,19 @@ class TestChoice:
             choose(self.settings, "rerank-english-v3.0")
         assert caught.value.code == "unknown_model"
         assert "off" not in choices(self.settings)
+
+    def test_a_refusal_names_no_folder_of_the_server_and_a_model_is_known_by_its_folders_name(
+        self, tmp_path: Path
+    ) -> None:
+        (tmp_path / "mine").mkdir()
+        gone = str(tmp_path / "gone")
+        stages = (Stage(name="own", model=str(tmp_path / "mine")), Stage(name="lost", model=gone))
+        settings = Settings(profiles={"default": Profile(stages=stages)})
+        with pytest.raises(NotFound, match=r"there are: own, lost, default, .*gone, mine$") as caught:
+            choose(settings, "none")
+        assert str(tmp_path) not in str(caught.value)
+        for model, name in (("mine", "own"), (str(tmp_path / "mine"), "own"), ("gone", "lost"), (gone, "lost")):
+            assert choose(settings, model).name == name
 
     @pytest.mark.parametrize("stages", [["none"], ["small", "small"], ["quick"]])
     def test_stages_are_of_one_profile_and_run_once(self, stages: list[str]) -> None:
