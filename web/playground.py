@@ -104,6 +104,8 @@ async def _run(request: AnyRequest, services: Services, pasted: Pasted, example:
     started = time.monotonic()
     try:
         found = await run_rerank(request, services, job)
+    except InputError as error:
+        return respond(page_of(settings, pasted, error=str(error)), status=422)
     except TransientError as error:
         page = page_of(settings, pasted, error=f"This could not be ranked now: {public_words(error)}")
         return respond(page, status=503, headers={"Retry-After": str(RETRY_S)})

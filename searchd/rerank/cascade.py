@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import Busy
+from indexer.errors import Busy, InputError
 from searchd.rerank.text import passage_text
-from searchd.rerank.types import BadScores, PassageText, Reranker, ScoreRequest
+from searchd.rerank.types import BadScores, LongInstruction, PassageText, Reranker, ScoreRequest
 from searchd.settings import Stage
 from searchd.types import Candidate, RerankRequest, StageReport, StageStatus
 
@@ -50,7 +50,7 @@ class Cascade:
         """Return the candidates reordered and one report per stage.
 
         `deadline` is in monotonic seconds, over all stages. Order: scored by the last stage, by it; then scored by an
-        earlier stage only, by that; then fused order; ties by passage_id.
+        earlier stage only, by that; then fused order; ties by passage_id. Raises: InputError about the request's instruction.
         """
         ordered = list(candidates)
         reports: list[StageReport] = []
@@ -91,6 +91,8 @@ class Cascade:
         except Busy as error:
             status, reason = ("partial" if logits else "skipped"), str(error)
         except Exception as error:
+            if isinstance(error, LongInstruction) and request.instruction is not None:
+                raise InputError(str(error), code="invalid_parameter") from error
             log.exception("stage %s failed", stage.name)
             logits.clear()
             # Every reader sees a reason; the words of a library's or a model's error name folders and hosts.

@@ -20,6 +20,7 @@ from indexer.errors import ConfigError
 from indexer.tokens import QUERY, PassageTokenizer, TokenIds
 from searchd.rerank.local import Frame
 from searchd.rerank.prompts import BOS, EOS, Prompt
+from searchd.rerank.types import LongInstruction
 
 LEAST_TOKENS = 8
 """What the prompt must leave of a stage's `max_length` for query and passage."""
@@ -94,15 +95,19 @@ class PromptFrames:
     def frame(self, query: str, instruction: str, limit: int) -> Frame:
         """Return the frame of a query, which gets half of what the prompt leaves of `limit` tokens at most.
 
-        Raises: ConfigError if the prompt leaves less than LEAST_TOKENS.
+        Raises: ConfigError if the prompt leaves less than LEAST_TOKENS; LongInstruction if the instruction does.
         """
         head, tail = self._around(self._seam, "", instruction)
         room = limit - len(head) - len(tail)
         if room < LEAST_TOKENS:
-            raise ConfigError(
+            said = (
                 f"max_length {limit} is too small: prompt and instruction take {len(head) + len(tail)} tokens; "
                 f"it takes {len(head) + len(tail) + LEAST_TOKENS} or more"
             )
+            plain = sum(map(len, self._around(self._seam, "", "")))
+            if instruction and limit - plain >= LEAST_TOKENS:
+                raise LongInstruction(f"instruction: too long; {said}")
+            raise ConfigError(said)
         head, tail = self._around(self._seam, self._cut(query, room // 2), instruction)
         return Frame(head=np.asarray(head, dtype=np.int32), tail=np.asarray(tail, dtype=np.int32))
 

@@ -12,8 +12,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.errors import ConfigError
 from indexer.store.token_vectors import TokenVectors
 from indexer.tokens import TokenIds
+
+
+class LongInstruction(ConfigError):
+    """An instruction leaves no room for query and passage: the settings' mistake, or the caller's whose it is."""
 
 
 class BadScores(ValueError):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from searchd.api.rerank import MAX_BODY_BYTES
 from searchd.app import create_app
-from searchd.rerank.types import PassageText, Reranker, ScoreRequest
+from searchd.rerank.types import LongInstruction, PassageText, Reranker, ScoreRequest
 from searchd.services import Services
 from searchd.settings import Key, Profile, Stage
 from tests.searchd.api.conftest import HOST, Client, TestClient, problem
@@ -235,6 +235,32 @@ def test_the_playground_ranks_what_is_pasted_for_who_may_use_the_rerank_routes_a
             assert ("cannot be ranked on this page" in answer.text) is (status == 401)
             assert DOCUMENTS[0] in answer.text
             assert client.get("/playground").status_code == 200
+
+
+class Cramped(CountingReranker):
+    """Has no room for an instruction."""
+
+    def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
+        if request.instruction:
+            raise LongInstruction("instruction: too long; max_length 64 is too small")
+        return super().score(request, passages)
+
+
+def test_an_instruction_that_no_stage_has_room_for_is_the_callers_mistake_on_every_route(services: Services) -> None:
+    stage = Stage(name="judge", kind="causal", prompt="chat", model="m")
+    settings = changed(services.settings, profiles={"default": Profile(stages=(stage,))})
+    long = {"instruction": "find laws"}
+    with TestClient(
+        create_app(services_over(services.engine, settings, lambda stage: Cramped())), base_url=HOST
+    ) as client:
+        answers = [post(client, path, **long) for path in (*ROUTES, "/rerank")]
+        answers.append(client.post("/api/search", json={"q": "valve", "rerank": long}))
+        for answer in answers:
+            assert (problem(answer)["status"], problem(answer)["code"]) == (422, "invalid_parameter")
+            assert "instruction: too long" in problem(answer)["detail"]
+        page = client.post("/playground", data={"query": "oil", "passages": "oil pump", **long})
+        assert (page.status_code, "instruction: too long" in page.text) == (422, True)
+        assert client.post("/api/search", json={"q": "valve"}).json()["degraded"] == []
 
 
 def test_it_works_without_a_collection_of_documents_and_is_counted(client: Client) -> None:

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from indexer.device import Device, Priority
-from indexer.errors import Busy, ConfigError
+from indexer.errors import Busy, ConfigError, InputError
 from searchd.rerank.cascade import Cascade
-from searchd.rerank.types import PassageText, ScoreRequest
+from searchd.rerank.types import LongInstruction, PassageText, ScoreRequest
 from searchd.settings import Settings, Stage
 from searchd.types import Candidate, RerankRequest, StageReport
 
@@ -323,6 +323,26 @@ def test_a_reranker_is_told_its_place_instruction_policy_and_deadline() -> None:
     assert (told[0].query, told[0].max_length) == ("q", 32)
     rerank(fused("abc"), second, clock=clock, instruction="find jokes")
     assert second[1].requests[-1].instruction == "find jokes"
+
+
+class Cramped(Listed):
+    """Has no room for an instruction of more than ten letters."""
+
+    def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
+        if len(request.instruction) > 10:
+            raise LongInstruction("instruction: too long")
+        return super().fits(request, passages, seconds)
+
+
+def test_a_callers_too_long_instruction_is_told_the_caller_and_one_of_the_settings_fails_its_stage() -> None:
+    stage = Stage(name="large", kind="causal", prompt="chat", instruction="find bugs and jokes")
+    with pytest.raises(InputError, match="instruction: too long") as caught:
+        rerank(fused("abc"), (stage, Cramped(RISING)), instruction="find jokes and bugs")
+    assert caught.value.code == "invalid_parameter"
+    _, (report,) = rerank(fused("abc"), (stage, Cramped(RISING)))
+    assert report.status == "failed"
+    _, (report,) = rerank(fused("abc"), (stage, Cramped(RISING)), instruction="find jokes")
+    assert report.status == "full"
 
 
 # -- what fails -----------------------------------------------------------------------------------------------------

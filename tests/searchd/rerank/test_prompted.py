@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from tokenizers import Tokenizer, models, normalizers
 
+from indexer.errors import ConfigError
 from searchd.rerank.prompted import PROBES, PromptFrames, filled
 from searchd.rerank.prompts import PROMPTS, Prompt
+from searchd.rerank.types import LongInstruction
 from tests.searchd.rerank import tokenizers
 
 ONE_TEXT = Prompt(segments=("Query: {query} Document: {document} Relevant:",), yes="yes")
@@ -39,6 +41,16 @@ def test_a_passages_ids_are_not_those_that_another_tokenizer_stored() -> None:
     assert PromptFrames(tokenizer, PROMPTS["qwen3"], None, None).passages.fingerprint in found
     tokenizer.normalizer = normalizers.NFKC()
     assert PromptFrames(tokenizer, PROMPTS["qwen3"], None, None).passages.fingerprint not in found
+
+
+def test_an_instruction_that_leaves_no_room_is_its_writers_mistake_and_a_prompt_that_leaves_none_the_settings() -> None:
+    frames = PromptFrames(tokenizers.qwen(), PROMPTS["qwen3"], None, None)
+    frames.frame("q", "find laws", 400)
+    with pytest.raises(LongInstruction, match="instruction: too long; max_length 400 is too small"):
+        frames.frame("q", "find laws " * 200, 400)
+    for instruction in ("", "find laws " * 200):
+        with pytest.raises(ConfigError, match=r"^max_length 16 is too small"):
+            frames.frame("q", instruction, 16)
 
 
 def test_what_stands_in_a_query_is_not_filled_in_again() -> None:
