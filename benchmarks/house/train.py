@@ -21,8 +21,9 @@ from searchd.train.files import read_lines
 from searchd.train.fit import FitSettings, fit
 from searchd.train.losses import LossSettings
 from searchd.train.mining import MiningSettings
+from searchd.train.options import TrainOptions, fit_settings
 from searchd.train.prepare import GROUPS, HELD_OUT, PrepareSettings
-from searchd.train.run import Runner, TrainOptions, fit_settings
+from searchd.train.run import Runner
 from searchd.train.shrink import shrunk
 from searchd.train.types import Group
 

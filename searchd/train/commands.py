@@ -63,7 +63,8 @@ def train(new: bool, promoting: bool, **asked: Any) -> None:
     settings = settings_now()
     with console.status("Loading ..."):
         from searchd.train import registry
-        from searchd.train.run import Runner, be_nice, options_of, run_folder
+        from searchd.train.options import be_nice, options_of, run_folder
+        from searchd.train.run import Runner
 
         be_nice()
         options = options_of(settings, **asked)
