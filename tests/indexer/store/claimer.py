@@ -15,6 +15,8 @@ def work(url: str, name: str, seed: int) -> None:
     """Do jobs; one line of JSON each: job, subject, the seconds at which it was claimed and about to be finished."""
     chance = random.Random(seed)
     database = open_database(url)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     sys.stdin.readline()
     while True:
         with database.session() as session:

@@ -31,6 +31,9 @@ def test_four_processes_do_every_job_once_and_never_two_of_a_subject_at_a_time(e
         )
         for n in range(PROCESSES)
     ]
+    for worker in workers:  # one that is slow to start would find that the others have done it all
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
     for worker in workers:
         assert worker.stdin is not None
         worker.stdin.write("go\n")
