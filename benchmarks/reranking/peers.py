@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import time
@@ -40,8 +41,16 @@ def documented(folder: Path) -> Scorer:
     """sentence-transformers with its defaults: float32, batches of 32, sorted by length."""
     from sentence_transformers import CrossEncoder
 
+    all_threads()
     model = CrossEncoder(str(folder), device=device())
     return lambda query, passages: list(map(float, model.predict([(query, text) for text in passages])))
+
+
+def all_threads() -> None:
+    """Give this thread's torch every core: ours has told torch that a worker has one, and later threads inherit that."""
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
 
 
 def tuned(folder: Path) -> Scorer:
@@ -49,6 +58,7 @@ def tuned(folder: Path) -> Scorer:
     import torch
     from sentence_transformers import CrossEncoder
 
+    all_threads()
     texts = ["It works as it was built to, and not otherwise. " * (1 + number % 24) for number in range(64)]
     pairs = [("how does it work", text) for text in texts]
     best: tuple[float, Any, int] | None = None
