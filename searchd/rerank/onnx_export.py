@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from indexer.errors import ConfigError, InputError
 from indexer.weights import first_line, house_folder
 from searchd.rerank import house
+from searchd.rerank.examples import questions
 from searchd.rerank.local import parts_of
 from searchd.rerank.onnx import INPUTS, OnnxModel, scores_of
 from searchd.rerank.onnx_files import of_graph
-from searchd.rerank.onnx_texts import PASSAGES, QUERIES
+from searchd.rerank.precision import spearman
 
 if TYPE_CHECKING:
     import torch
@@ -35,12 +36,13 @@ OPSET = 18
 MOST_TOKENS = 128
 BATCH = 8
 TOP = 10
+QUERIES, PASSAGES = 4, 40
 EXTRA = "pip install 'searchd[onnx-export]'"
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxCheck:
-    """How one graph's scores compare with torch's in float32, over QUERIES and PASSAGES."""
+    """How one graph's scores compare with torch's in float32, over the example texts."""
 
     graph: Path
     worst: float
@@ -179,9 +181,9 @@ def compare(graph: Path, model: Any) -> OnnxCheck:
     """Score every query's passages with a graph and with torch."""
     ours = OnnxModel(of_graph(graph), threads=0)
     limit = min(MOST_TOKENS, ours.longest)
-    passages = sorted(ours.tokenizer.encode(PASSAGES), key=len)
     rows = []
-    for query in QUERIES:
+    for query, texts in questions(QUERIES, PASSAGES, seed=4):
+        passages = sorted(ours.tokenizer.encode(texts), key=len)
         pairs = parts_of(ours.frame(query, "", limit), passages, limit, whole=False)[0]
         batches = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
         found = np.concatenate([ours.forward(batch) for batch in batches])
@@ -201,11 +203,6 @@ def torch_scores(model: Any, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.f
     with torch.inference_mode():
         logits = model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits.float().numpy()
     return scores_of(logits)
-
-
-def spearman(left: NDArray[np.float32], right: NDArray[np.float32]) -> float:
-    """Return the rank correlation of two rows of scores."""
-    return float(np.corrcoef(left.argsort().argsort(), right.argsort().argsort())[0, 1])
 
 
 def first(scores: NDArray[np.float32]) -> set[int]:
