@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-READY_S = 90.0
+READY_S = 180.0
 
 
 def free_port() -> int:

@@ -11,11 +11,13 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from searchd.rerank.int8 import Int8FeedForward, Int8Linear
+from searchd.rerank.linears import FeedForward, Linear, Make, PackedLinear
 from searchd.rerank.local import Pair
 
 if TYPE_CHECKING:
@@ -23,13 +25,6 @@ if TYPE_CHECKING:
 
 BODIES = {"bert": "bert", "electra": "electra", "roberta": "roberta", "xlm-roberta": "roberta", "camembert": "roberta"}
 """Model types whose layers are these, and where in the model they are."""
-
-
-class Linear(Protocol):
-    """A linear layer in some precision; see `linears.py`."""
-
-    def __call__(self, inputs: torch.Tensor, *, gelu: bool = False) -> torch.Tensor:
-        """Return [tokens, out] of [tokens, in], with GELU over it if asked for."""
 
 
 Attention = Callable[["torch.Tensor", "Packed", int], "torch.Tensor"]
@@ -57,19 +52,15 @@ class Layer:
     qkv: Linear
     attention_out: Linear
     attention_norm: Any
-    up: Linear
-    down: Linear
+    feed_forward: Callable[[torch.Tensor], torch.Tensor]
     norm: Any
 
 
 class Encoder:
     """A BERT-like cross-encoder. `forward` runs on the device's thread."""
 
-    def __init__(self, model: Any, make: Callable[[Any, Any], Linear], attend: Attention | None = None) -> None:
-        """Take a loaded model; `make` makes a layer of (weight [out, in], bias [out]).
-
-        Raises: ValueError if the model is of another kind.
-        """
+    def __init__(self, model: Any, make: Make, attend: Attention | None = None) -> None:
+        """Take a loaded model; Raises: ValueError if it is of another kind."""
         config = model.config
         if config.model_type not in BODIES or getattr(config, "hidden_act", "") != "gelu":
             raise ValueError(f"{config.model_type} layers are not built here")
@@ -123,7 +114,7 @@ class Encoder:
         if only is not None:
             mixed, hidden = mixed[only], hidden[only]
         hidden = layer.attention_norm(layer.attention_out(mixed) + hidden)
-        normed: torch.Tensor = layer.norm(layer.down(layer.up(hidden, gelu=True)) + hidden)
+        normed: torch.Tensor = layer.norm(layer.feed_forward(hidden) + hidden)
         return normed
 
 
@@ -158,17 +149,25 @@ def attend_by_runs(qkv: torch.Tensor, packed: Packed, heads: int) -> torch.Tenso
     return mixed
 
 
-def _layer(one: Any, make: Callable[[Any, Any], Linear]) -> Layer:
+def _layer(one: Any, make: Make) -> Layer:
     import torch
 
     attention = one.attention.self
     parts = (attention.query, attention.key, attention.value)
     weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+    up, down = _weights(one.intermediate.dense), _weights(one.output.dense)
     return Layer(
         qkv=make(weight.detach(), bias.detach()),
-        attention_out=make(one.attention.output.dense.weight.detach(), one.attention.output.dense.bias.detach()),
+        attention_out=(PackedLinear if make is Int8Linear else make)(*_weights(one.attention.output.dense)),
         attention_norm=one.attention.output.LayerNorm,
-        up=make(one.intermediate.dense.weight.detach(), one.intermediate.dense.bias.detach()),
-        down=make(one.output.dense.weight.detach(), one.output.dense.bias.detach()),
+        feed_forward=(
+            Int8FeedForward(up, down, one.output.dense.weight.dtype)
+            if make is Int8Linear
+            else FeedForward(make(*up), make(*down))
+        ),
         norm=one.output.LayerNorm,
     )
+
+
+def _weights(dense: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    return dense.weight.detach(), dense.bias.detach()

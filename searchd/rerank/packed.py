@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from indexer.device import Device
 from searchd.rerank.encoder import Attention, Encoder, Packed, attend_by_runs
 from searchd.rerank.examples import questions
-from searchd.rerank.linears import Int8Linear, PackedLinear, PlainLinear
+from searchd.rerank.int8 import Int8FeedForward, Int8Linear
+from searchd.rerank.linears import PackedLinear, PlainLinear
 from searchd.rerank.local import Pair, parts_of
 from searchd.rerank.pair_texts import PairTexts
 
@@ -72,9 +73,9 @@ def settle(encoder: Encoder, texts: PairTexts) -> None:
     for query, passages in questions(*CALIBRATION, seed=2):
         encoder.forward(example_pairs(texts, query, passages))
     for layer in encoder.layers:
-        for linear in (layer.qkv, layer.attention_out, layer.up, layer.down):
-            assert isinstance(linear, Int8Linear)  # noqa: S101  # narrows the type
-            linear.settle()
+        for part in (layer.qkv, layer.feed_forward):
+            assert isinstance(part, Int8Linear | Int8FeedForward)  # noqa: S101  # narrows the type
+            part.settle()
 
 
 def agrees(encoder: Encoder, model: Any, texts: PairTexts, tolerance: float) -> bool:

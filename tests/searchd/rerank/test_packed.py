@@ -17,7 +17,8 @@ from indexer.device import Device
 from indexer.errors import ConfigError
 from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.encoder import Encoder, joined, runs_of
-from searchd.rerank.linears import Int8Linear, PackedLinear, PlainLinear
+from searchd.rerank.int8 import Int8FeedForward, Int8Linear
+from searchd.rerank.linears import FeedForward, PackedLinear, PlainLinear
 from searchd.rerank.local import Frame, LocalReranker, Pair
 from searchd.rerank.packed import agrees, packed_encoder
 from searchd.rerank.pair_texts import PairTexts
@@ -123,6 +124,27 @@ def test_an_int8_layer_is_within_a_hundredth_of_its_range(seed: int, gelu: bool)
     layer.settle()
     expected = plain(inputs, gelu=gelu)
     assert float((layer(inputs, gelu=gelu) - expected).abs().max()) < 0.02 * float(expected.abs().max())
+
+
+@needs_int8
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([torch.float32, torch.bfloat16]))
+def test_an_int8_feed_forward_block_is_close_to_the_float32_one_though_some_channels_are_large(
+    seed: int, dtype: torch.dtype
+) -> None:
+    chance = torch.Generator().manual_seed(seed)
+    up = torch.randn(256, 64, generator=chance) * 0.1, torch.randn(256, generator=chance) * 0.1
+    down = torch.randn(64, 256, generator=chance) * 0.1, torch.randn(64, generator=chance) * 0.1
+    up[0][7] *= 40  # a hidden channel as wide as those of real models
+    hidden = torch.randn(200, 64, generator=chance).to(dtype)
+    block, plain = Int8FeedForward(up, down, dtype), FeedForward(PlainLinear(*up), PlainLinear(*down))
+    expected = plain(hidden.float())
+    np.testing.assert_allclose(block(hidden).float(), expected, atol=0.02 * float(expected.abs().max()))
+    block.settle()
+    found = block(hidden)
+    assert found.dtype == dtype
+    assert float((found.float() - expected).square().mean().sqrt()) < 0.02 * float(expected.std())
+    torch.testing.assert_close(block(hidden[:3]), found[:3], rtol=0, atol=0.02 * float(expected.abs().max()))
 
 
 @needs_int8
