@@ -237,7 +237,8 @@ def show(length: str, report: Report) -> None:
         precision = "int8" if "int8" in name else "float"
         good = passes(report["quality"][name], precision)
         say(
-            f"{'ok  ' if good else 'MISS'} {name}: gates {GATES[precision]} over {report['quality'][name]['queries']} queries"
+            f"{'ok  ' if good else 'MISS'} {name}: gates {GATES[precision]} over {report['quality'][name]['queries']} queries, "
+            f"{report['quality'][name]['top10_differ']} of {report['quality'][name]['top10_places']} places differ"
         )
         if length == "natural":
             mark(f"{name} over sentence-transformers", report["ratio_vs_st"][name], GUIDES[name])

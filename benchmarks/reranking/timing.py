@@ -64,22 +64,29 @@ def agreement(workload: Workload, plain: Runs, runs: Runs) -> dict[str, float]:
     groups = [group for group in workload.groups if group.query_id in plain.scores and group.query_id in runs.scores]
     pairs = [(plain.scores[group.query_id], runs.scores[group.query_id]) for group in groups]
     rhos = [spearman(one, other) for one, other in pairs]
-    shared = [len(set(top(one)) & set(top(other))) / len(top(one)) for one, other in pairs]
+    tops = [(top(one), top(other)) for one, other in pairs]
+    places, apart = sum(len(one) for one, _ in tops), sum(len({*one} - {*other}) for one, other in tops)
     before, after = ndcg(workload, groups, plain), ndcg(workload, groups, runs)
     return {
         "queries": len(groups),
         "spearman_mean": statistics.mean(rhos),
         "spearman_least": min(rhos),
-        "top10_overlap": statistics.mean(shared),
+        "top10_overlap": 1 - apart / places,
+        "top10_places": places,
+        "top10_differ": apart,
         "ndcg10": after,
         "ndcg10_loss": (before - after) / before if before else 0.0,
     }
 
 
 def passes(found: Mapping[str, float], precision: str) -> bool:
-    """Say whether scores agree well enough with float32."""
+    """Say whether scores agree well enough with float32.
+
+    One place of all may differ: with fewer than ten queries a single near-tie is more than the share allowed.
+    """
     rho, overlap, loss = GATES[precision]
-    return found["spearman_mean"] >= rho and found["top10_overlap"] >= overlap and found["ndcg10_loss"] <= loss
+    same = found["top10_differ"] <= max(1.0, (1 - overlap) * found["top10_places"])
+    return found["spearman_mean"] >= rho and same and found["ndcg10_loss"] <= loss
 
 
 def ndcg(workload: Workload, groups: Sequence[Group], runs: Runs) -> float:
