@@ -22,9 +22,8 @@ from indexer.settings import Settings
 from indexer.weights import digest_of, first_line, house_folder, model_folder, no_progress_bars
 from searchd.rerank import house
 from searchd.rerank.adapters import Adapter, adapter_of, digest_with, refuse_adapter, with_adapter
-from searchd.rerank.encoder import Encoder
 from searchd.rerank.local import Frame, LocalReranker, Pair
-from searchd.rerank.packed import packed_encoder
+from searchd.rerank.packed import PackedForward, packed_forward
 from searchd.rerank.pair_texts import PairTexts
 from searchd.rerank.precision import choose
 from searchd.rerank.scheduler import Scheduler
@@ -36,11 +35,13 @@ from searchd.train.registry import promoted
 class CrossEncoderModel:
     """A loaded cross-encoder in one precision. See `LocalModel`."""
 
-    def __init__(self, model: Any, encoder: Encoder | None, texts: PairTexts, fingerprint: str, precision: str) -> None:
-        self._model = model
-        self._encoder = encoder
+    def __init__(
+        self, model: Any, packed: PackedForward | None, texts: PairTexts, fingerprint: str, precision: str
+    ) -> None:
+        self._model = model if packed is None else None
+        self.packed = packed
         self._texts = texts
-        self.packs = encoder is not None
+        self.packs = packed is not None
         self.tokenizer = texts.tokenizer
         self.longest = texts.longest
         self.fingerprint = hashlib.sha256(f"{fingerprint}|{precision}".encode()).hexdigest()
@@ -52,7 +53,7 @@ class CrossEncoderModel:
 
     def forward(self, batch: Sequence[Pair]) -> NDArray[np.float32]:
         """Return float32[len(batch)] raw logits; of two labels their difference."""
-        logits = self._texts.logits(self._model, batch) if self._encoder is None else self._encoder.forward(batch)
+        logits = self._texts.logits(self._model, batch) if self.packed is None else self.packed.forward(batch)
         scores = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
         array: NDArray[np.float32] = scores.cpu().numpy()
         return array
@@ -157,13 +158,13 @@ def in_precision(loaded: Loaded, precision: str, device: Device) -> CrossEncoder
     kept = torch.bfloat16 if precision == "int8" and cpu_has_bfloat16() else torch.float32
     dtype = kept if precision == "int8" else getattr(torch, precision)
     model = copy.deepcopy(loaded.model).to(device=device.name, dtype=dtype)
-    encoder = packed_encoder(model, loaded.texts, precision, device)
-    if encoder is None:
+    packed = packed_forward(model, loaded.texts, precision, device)
+    if packed is None:
         if precision == "int8":
             raise ValueError(
-                f"int8 is for BERT, RoBERTa, XLM-RoBERTa and ELECTRA on a CPU, not {model.config.model_type}"
+                f"int8 is for BERT, RoBERTa, XLM-RoBERTa, ELECTRA and ModernBERT on a CPU, not {model.config.model_type}"
             )
         if device.name == "cpu":
             example = loaded.texts.pairs("It works as it was built to.")
             pack_linears(model, lambda: loaded.texts.logits(model, example))
-    return CrossEncoderModel(model, encoder, loaded.texts, loaded.digest, precision)
+    return CrossEncoderModel(model, packed, loaded.texts, loaded.digest, precision)

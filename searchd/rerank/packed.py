@@ -1,53 +1,90 @@
 """Which forward pass over packed sequences a cross-encoder can have here: layers by precision, attention by device.
 
-Gives an Encoder that was seen to give the model's own logits, or None: then transformers' own forward runs, padded.
+Gives a PackedForward that was seen to give the model's own logits, or None: then transformers' own forward runs, padded.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from indexer.device import Device
-from searchd.rerank.encoder import Attention, Encoder, Packed, attend_by_runs
+from searchd.rerank.attention import Attention, attend_by_runs, attend_varlen
+from searchd.rerank.encoder import BODIES, BertEncoder, Encoder
 from searchd.rerank.examples import questions
-from searchd.rerank.int8 import Int8FeedForward, Int8Linear
-from searchd.rerank.linears import PackedLinear, PlainLinear
+from searchd.rerank.int8 import Int8Linear
+from searchd.rerank.linears import Make, PackedLinear, PlainLinear
 from searchd.rerank.local import Pair, parts_of
+from searchd.rerank.modernbert import ModernBertEncoder
 from searchd.rerank.pair_texts import PairTexts
+from searchd.rerank.sequences import packed_of
 
 if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
 
+ENCODERS: dict[str, type[BertEncoder] | type[ModernBertEncoder]] = {
+    **dict.fromkeys(BODIES, BertEncoder),
+    "modernbert": ModernBertEncoder,
+}
+"""Model type -> its forward pass."""
 TOLERANCE = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.2, "int8": math.inf}
 """How far a logit may be from transformers' own in the same precision, relative to it or to 1: both round, each in its
 own order. int8 has a gate of its own (`precision.py`)."""
 CALIBRATION = 4, 8
 """Example queries, and passages of each, on which int8 finds its scales."""
+EXAMPLE_TOKENS = 128
+"""More than ModernBERT's window reaches to both sides."""
 
 
-def packed_encoder(model: Any, texts: PairTexts, precision: str, device: Device) -> Encoder | None:
-    """Return the encoder of a model that is on its device, None if there is none that gives what the model gives."""
+class PackedForward:
+    """An encoder, fed with pairs; `forward` runs on the device's thread."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    def forward(self, batch: Sequence[Pair]) -> torch.Tensor:
+        """Return float32[len(batch), labels], on the CPU."""
+        import torch
+
+        with torch.inference_mode():
+            order = sorted(range(len(batch)), key=lambda place: batch[place].length)
+            ordered, encoder = [batch[place] for place in order], self.encoder
+            found = encoder.logits(packed_of(ordered, encoder.first_position, encoder.device)).cpu()
+            logits = torch.empty_like(found)
+            logits[torch.tensor(order)] = found
+            return logits
+
+
+def packed_forward(model: Any, texts: PairTexts, precision: str, device: Device) -> PackedForward | None:
+    """Return the packed forward pass of a model that is on its device, None if there is none that gives what it gives."""
     import torch
 
-    makers: list[Any] = [Int8Linear] if precision == "int8" else [PackedLinear, PlainLinear]
+    makers: list[Make] = [Int8Linear] if precision == "int8" else [PackedLinear, PlainLinear]
     for make in makers if device.name == "cpu" else [PlainLinear]:
         for attend in attentions(device):
             try:
-                encoder = Encoder(model, make, attend)
+                found = PackedForward(encoder_of(model, make, attend))
                 if precision == "int8":
-                    settle(encoder, texts)
-                if agrees(encoder, model, texts, TOLERANCE[precision]):
-                    return encoder
-            except (ValueError, AttributeError, RuntimeError, TypeError, IndexError) as error:
+                    settle(found, texts)
+                if agrees(found, model, texts, TOLERANCE[precision]):
+                    return found
+            except (ValueError, AttributeError, RuntimeError, TypeError, LookupError) as error:
                 # Whatever a model of another make raises when its layers are not where these expect them.
-                log.info("no packed forward with %s: %s", make.__name__, str(error).partition("\n")[0])
+                log.info("no packed forward with %s, %s: %s", make, attend, str(error).partition("\n")[0])
             if device.name.startswith("cuda"):
                 torch.cuda.synchronize(device.name)
     return None
+
+
+def encoder_of(model: Any, make: Make, attend: Attention) -> Encoder:
+    """Return the encoder of a model's type. Raises: ValueError if there is none; whatever another make of it leads to."""
+    if model.config.model_type not in ENCODERS:
+        raise ValueError(f"{model.config.model_type} layers are not built here")
+    return ENCODERS[model.config.model_type](model, make, attend)
 
 
 def attentions(device: Device) -> list[Attention]:
@@ -55,34 +92,18 @@ def attentions(device: Device) -> list[Attention]:
     return [attend_varlen, attend_by_runs] if device.name.startswith("cuda") else [attend_by_runs]
 
 
-def attend_varlen(qkv: torch.Tensor, packed: Packed, heads: int) -> torch.Tensor:
-    """Attend within each sequence by one flash attention over all; half precision on GPUs from Ampere on."""
-    import torch
-    from torch.nn.attention.varlen import varlen_attn
-
-    tokens, width = qkv.shape[0], qkv.shape[1] // 3
-    query, key, value = qkv.view(tokens, 3, heads, width // heads).unbind(1)
-    starts = packed.starts.to(torch.int32)
-    mixed = varlen_attn(query, key, value, starts, starts, packed.longest, packed.longest)
-    assert isinstance(mixed, torch.Tensor)  # noqa: S101  # narrows the type: no log-sum-exp was asked for
-    return mixed.reshape(tokens, width)
-
-
-def settle(encoder: Encoder, texts: PairTexts) -> None:
+def settle(found: PackedForward, texts: PairTexts) -> None:
     """Fix the scales of int8 layers by the example texts."""
     for query, passages in questions(*CALIBRATION, seed=2):
-        encoder.forward(example_pairs(texts, query, passages))
-    for layer in encoder.layers:
-        for part in (layer.qkv, layer.feed_forward):
-            assert isinstance(part, Int8Linear | Int8FeedForward)  # noqa: S101  # narrows the type
-            part.settle()
+        found.forward(example_pairs(texts, query, passages))
+    found.encoder.settle()
 
 
-def agrees(encoder: Encoder, model: Any, texts: PairTexts, tolerance: float) -> bool:
-    """Say whether an encoder gives what the model gives, for sequences of several lengths in one batch."""
+def agrees(found: PackedForward, model: Any, texts: PairTexts, tolerance: float) -> bool:
+    """Say whether a forward pass gives what the model gives, for sequences of several lengths in one batch."""
     query, passages = questions(1, 5, seed=3)[0]
-    pairs = example_pairs(texts, query, [*passages, "", passages[0][:30]])
-    own, standard = encoder.forward(pairs), texts.logits(model, pairs)
+    pairs = example_pairs(texts, query, [" ".join(passages), *passages, "", passages[0][:30]])
+    own, standard = found.forward(pairs), texts.logits(model, pairs).cpu()
     moved = float(((own - standard).abs() / standard.abs().clamp(min=1.0)).max())
     if not moved <= tolerance:
         log.info("no packed forward: its logits differ by %.3g", moved)
@@ -90,6 +111,6 @@ def agrees(encoder: Encoder, model: Any, texts: PairTexts, tolerance: float) -> 
 
 
 def example_pairs(texts: PairTexts, query: str, passages: list[str]) -> list[Pair]:
-    """Return pairs of at most 128 tokens."""
-    limit = min(128, texts.longest)
+    """Return pairs of at most EXAMPLE_TOKENS tokens."""
+    limit = min(EXAMPLE_TOKENS, texts.longest)
     return parts_of(texts.frames.frame(query, limit), texts.tokenizer.encode(passages), limit, whole=False)[0]

@@ -1,4 +1,4 @@
-"""The packed forward pass: whose models it takes, that it gives their logits, int8's layers, and what it leaves alone."""
+"""BERT's packed forward pass: whose models it takes, that it gives their logits, int8's layers, what it leaves alone."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from indexer.device import Device
 from indexer.errors import ConfigError
+from searchd.rerank.attention import attend_by_runs
 from searchd.rerank.cross_encoder import load_cross_encoder
-from searchd.rerank.encoder import Encoder, joined, runs_of
 from searchd.rerank.int8 import Int8FeedForward, Int8Linear
-from searchd.rerank.linears import FeedForward, PackedLinear, PlainLinear
+from searchd.rerank.linears import FeedForward, Make, PackedLinear, PlainLinear
 from searchd.rerank.local import Frame, LocalReranker, Pair
-from searchd.rerank.packed import agrees, packed_encoder
+from searchd.rerank.packed import PackedForward, agrees, encoder_of, packed_forward
 from searchd.rerank.pair_texts import PairTexts
 from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.sequences import joined, runs_of
 from searchd.settings import Settings, Stage
 from tests.searchd.rerank.families import write_encoder
 from tests.searchd.rerank.models import scored, write_tiny
@@ -35,6 +36,10 @@ needs_int8 = pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="this
 def loaded(folder: Path) -> tuple[Any, PairTexts]:
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
     return model, PairTexts(model.config, AutoTokenizer.from_pretrained(folder))
+
+
+def forward_of(model: Any, make: Make) -> PackedForward:
+    return PackedForward(encoder_of(model, make, attend_by_runs))
 
 
 def ids(*values: int) -> np.ndarray[Any, np.dtype[np.int32]]:
@@ -70,41 +75,39 @@ def test_it_gives_the_logits_of_bert_and_its_kin(family: str, labels: int, tmp_p
     model, texts = loaded(write_encoder(tmp_path / family, family, labels=labels))
     pairs = texts.pairs(*PASSAGES)
     for make in (PlainLinear, PackedLinear):
-        logits = Encoder(model, make).forward(pairs)
+        logits = forward_of(model, make).forward(pairs)
         assert logits.shape == (len(pairs), labels)
         np.testing.assert_allclose(logits, texts.logits(model, pairs), atol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["modernbert", "deberta"])
-def test_other_families_run_as_transformers_has_them(family: str, tmp_path: Path) -> None:
-    model, texts = loaded(write_encoder(tmp_path / family, family))
-    assert packed_encoder(model, texts, "float32", Device(Settings(device="cpu"))) is None
+def test_other_families_run_as_transformers_has_them(tmp_path: Path) -> None:
+    model, texts = loaded(write_encoder(tmp_path / "deberta", "deberta"))
+    assert packed_forward(model, texts, "float32", Device(Settings(device="cpu"))) is None
 
 
 def test_a_model_whose_layers_do_something_else_is_found_out(tmp_path: Path) -> None:
     model, texts = loaded(write_tiny(tmp_path / "tiny"))
     device = Device(Settings(device="cpu"))
-    assert packed_encoder(model, texts, "float32", device) is not None
+    assert packed_forward(model, texts, "float32", device) is not None
     dense = model.bert.encoder.layer[0].output.dense
     plain = dense.forward
     dense.forward = lambda inputs: plain(inputs) * 1.05
-    assert packed_encoder(model, texts, "float32", device) is None
+    assert packed_forward(model, texts, "float32", device) is None
 
 
 def test_logits_that_are_no_numbers_do_not_agree(tmp_path: Path) -> None:
     model, texts = loaded(write_tiny(tmp_path / "tiny"))
-    encoder = Encoder(model, PlainLinear)
-    assert agrees(encoder, model, texts, 1e-3)
+    assert agrees(forward_of(model, PlainLinear), model, texts, 1e-3)
     with torch.no_grad():
         model.classifier.weight[:] = float("nan")
-    assert not agrees(Encoder(model, PlainLinear), model, texts, 1e-3)
+    assert not agrees(forward_of(model, PlainLinear), model, texts, 1e-3)
 
 
 def test_a_score_does_not_depend_on_who_shares_its_batch(tmp_path: Path) -> None:
     model, texts = loaded(write_tiny(tmp_path / "tiny"))
-    encoder, pairs = Encoder(model, PackedLinear), texts.pairs(*PASSAGES * 4)
-    together = encoder.forward(pairs)
-    alone = torch.cat([encoder.forward([pair]) for pair in pairs])
+    packed, pairs = forward_of(model, PackedLinear), texts.pairs(*PASSAGES * 4)
+    together = packed.forward(pairs)
+    alone = torch.cat([packed.forward([pair]) for pair in pairs])
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 

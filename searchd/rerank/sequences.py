@@ -1,0 +1,86 @@
+"""The tokens of a batch in one row, sequences one after another, without padding.
+
+Takes pairs; gives what a forward pass over a row reads: ids, positions, where each sequence begins. All of it is one
+array, so that it goes to the device in one copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchd.rerank.local import Pair
+
+if TYPE_CHECKING:
+    import torch
+
+Runs = tuple[tuple[int, int, int], ...]
+"""(start, sequences, length) of neighbours that are equally long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A batch in one row; all tensors int32 on the model's device."""
+
+    ids: torch.Tensor
+    types: torch.Tensor
+    positions: torch.Tensor
+    starts: torch.Tensor
+    """int32[sequences + 1]: where each begins; the last is the number of tokens."""
+    firsts: torch.Tensor
+    """int32[sequences]: each one's first token."""
+    runs: Runs
+    longest: int
+
+
+def packed_of(batch: Sequence[Pair], first_position: int, device: torch.device) -> Packed:
+    """Return pairs in a row, in their order; positions count from `first_position`."""
+    numbers = ready_for(device, numbers_of(batch, first_position)).to(device, non_blocking=device.type == "cuda")
+    lengths = np.array([pair.length for pair in batch])
+    runs = runs_of(lengths, np.cumsum(lengths) - lengths)
+    return in_views(numbers, len(batch), runs, longest=int(lengths.max()))
+
+
+def in_views(numbers: torch.Tensor, sequences: int, runs: Runs, longest: int) -> Packed:
+    """Return a row whose tensors are parts of `numbers`, as `numbers_of` lays them out."""
+    import torch
+
+    tokens = (len(numbers) - 2 * sequences - 1) // 3
+    parts = torch.split(numbers, [tokens, tokens, tokens, sequences + 1, sequences])
+    ids, types, positions, starts, firsts = parts
+    return Packed(ids, types, positions, starts, firsts, runs, longest)
+
+
+def numbers_of(batch: Sequence[Pair], first_position: int) -> NDArray[np.int32]:
+    """Return ids, segment ids and positions of all tokens, where sequences begin, and first tokens, in one array."""
+    ids, types, starts = joined(batch)
+    positions = np.arange(len(ids)) - np.repeat(starts[:-1], np.diff(starts)) + first_position
+    return np.concatenate([ids, types, positions, starts, starts[:-1]], dtype=np.int32, casting="same_kind")
+
+
+def ready_for(device: torch.device, numbers: NDArray[np.int32]) -> torch.Tensor:
+    """Return an array as a tensor of the CPU; for a GPU in pinned memory, from where nobody waits for its copy."""
+    import torch
+
+    tensor = torch.from_numpy(numbers)
+    return tensor.pin_memory() if device.type == "cuda" else tensor
+
+
+def joined(batch: Sequence[Pair]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the token ids of all pairs one after another, their segment ids, and int64[pairs + 1] of their starts."""
+    pieces = [piece for pair in batch for piece in (pair.frame.head, pair.passage, pair.frame.tail)]
+    lengths = np.array([len(piece) for piece in pieces], dtype=np.int64)
+    types = np.array([kind for pair in batch for kind in (0, pair.frame.passage_type, pair.frame.passage_type)])
+    starts = np.concatenate([[0], np.cumsum(lengths)[2::3]])
+    return np.concatenate(pieces).astype(np.int64), np.repeat(types, lengths), starts
+
+
+def runs_of(lengths: NDArray[np.int64], starts: NDArray[np.int64]) -> Runs:
+    """Return (start, sequences, length) of every run of equal lengths."""
+    firsts = np.flatnonzero(np.diff(lengths, prepend=-1))
+    counts = np.diff(firsts, append=len(lengths))
+    return tuple((int(starts[f]), int(n), int(lengths[f])) for f, n in zip(firsts, counts, strict=True))
