@@ -12,7 +12,7 @@ import transformers as hf
 
 from indexer.device import Device
 from searchd.rerank.attention import BLOCK, attend_by_runs, attend_in_window
-from searchd.rerank.cross_encoder import load_cross_encoder
+from searchd.rerank.cross_encoder import converted, load_cross_encoder
 from searchd.rerank.linears import PackedLinear, PlainLinear
 from searchd.rerank.local import Frame, LocalReranker, Pair, padded
 from searchd.rerank.modernbert import ModernBertEncoder
@@ -109,6 +109,17 @@ def test_a_long_sequence_attends_within_its_window_in_little_memory() -> None:
         near = slice(max(0, place - WINDOW), place + WINDOW + 1)
         shares = (query[0, 0, place] @ key[0, 0, near].T / 8**0.5).softmax(0)
         np.testing.assert_allclose(found[0, 0, place], shares @ value[0, 0, near], atol=1e-5)
+
+
+def test_in_bfloat16_the_frequencies_of_positions_stay_as_exact_as_they_are() -> None:
+    batch = pairs_of(30, 700)
+    exact = standard(model_of(), batch)
+    half = converted(model_of(), "cpu", torch.bfloat16)
+    assert half.model.rotary_emb.full_attention_inv_freq.dtype == torch.float32
+    assert half.classifier.weight.dtype == torch.bfloat16
+    found = PackedForward(ModernBertEncoder(half, PackedLinear, attend_by_runs)).forward(batch)
+    np.testing.assert_allclose(found, exact, atol=0.05)
+    np.testing.assert_allclose(standard(half, batch), exact, atol=0.05)
 
 
 def test_it_is_loaded_packed_in_every_precision_of_this_processor(tmp_path: Path) -> None:
