@@ -17,6 +17,7 @@ from searchd.rerank.examples import questions
 from searchd.rerank.int8 import Int8Linear
 from searchd.rerank.linears import Make, PackedLinear, PlainLinear
 from searchd.rerank.local import Pair, parts_of
+from searchd.rerank.memory import is_shortage
 from searchd.rerank.modernbert import ModernBertEncoder
 from searchd.rerank.pair_texts import PairTexts
 from searchd.rerank.sequences import packed_of
@@ -60,9 +61,14 @@ class PackedForward:
 
 
 def packed_forward(model: Any, texts: PairTexts, precision: str, device: Device) -> PackedForward | None:
-    """Return the packed forward pass of a model that is on its device, None if there is none that gives what it gives."""
+    """Return the packed forward pass of a model that is on its device, None if there is none that gives what it gives.
+
+    Raises: torch's OutOfMemoryError.
+    """
     import torch
 
+    if precision == "int8" and device.name != "cpu":
+        return None
     makers: list[Make] = [Int8Linear] if precision == "int8" else [PackedLinear, PlainLinear]
     for make in makers if device.name == "cpu" else [PlainLinear]:
         for attend in attentions(device):
@@ -74,6 +80,8 @@ def packed_forward(model: Any, texts: PairTexts, precision: str, device: Device)
                     return found
             except (ValueError, AttributeError, RuntimeError, TypeError, LookupError) as error:
                 # Whatever a model of another make raises when its layers are not where these expect them.
+                if is_shortage(error):
+                    raise
                 log.info("no packed forward with %s, %s: %s", make, attend, str(error).partition("\n")[0])
             if device.name.startswith("cuda"):
                 torch.cuda.synchronize(device.name)

@@ -85,6 +85,24 @@ def test_other_families_run_as_transformers_has_them(tmp_path: Path) -> None:
     assert packed_forward(model, texts, "float32", Device(Settings(device="cpu"))) is None
 
 
+def test_int8_is_for_a_cpu_alone(tmp_path: Path) -> None:
+    model, texts = loaded(write_tiny(tmp_path / "tiny"))
+    elsewhere = Device(Settings(device="cpu"))
+    elsewhere.__dict__["name"] = "mps"
+    assert packed_forward(model, texts, "int8", elsewhere) is None
+
+
+def test_a_device_that_is_full_is_no_reason_for_a_slower_way(tmp_path: Path) -> None:
+    model, texts = loaded(write_tiny(tmp_path / "tiny"))
+
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.bert.embeddings.LayerNorm.register_forward_hook(full)
+    with pytest.raises(torch.OutOfMemoryError):
+        packed_forward(model, texts, "float32", Device(Settings(device="cpu")))
+
+
 def test_a_model_whose_layers_do_something_else_is_found_out(tmp_path: Path) -> None:
     model, texts = loaded(write_tiny(tmp_path / "tiny"))
     device = Device(Settings(device="cpu"))
