@@ -41,11 +41,17 @@ class CrossEncoderModel:
         self._model = model if packed is None else None
         self.packed = packed
         self._texts = texts
+        self._precision = precision
         self.packs = packed is not None
         self.tokenizer = texts.tokenizer
         self.longest = texts.longest
         self.fingerprint = hashlib.sha256(f"{fingerprint}|{precision}".encode()).hexdigest()
-        self.path = f"cross_encoder, {precision}, {'packed sequences' if self.packs else 'padded batches'}"
+
+    @property
+    def path(self) -> str:
+        """See `LocalModel.path`."""
+        way = "padded batches" if self.packed is None else self.packed.path
+        return f"cross_encoder, {self._precision}, {way}"
 
     def frame(self, query: str, instruction: str, limit: int) -> Frame:
         """See `LocalModel.frame`; there is no instruction."""

@@ -14,6 +14,7 @@ from indexer.device import Device
 from searchd.rerank.attention import Attention, attend_by_runs, attend_varlen
 from searchd.rerank.encoder import BODIES, BertEncoder, Encoder
 from searchd.rerank.examples import questions
+from searchd.rerank.graphs import CudaRecorder, Graphs, rooms
 from searchd.rerank.int8 import Int8Linear
 from searchd.rerank.linears import Make, PackedLinear, PlainLinear
 from searchd.rerank.local import Pair, parts_of
@@ -46,6 +47,12 @@ class PackedForward:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
+        self.graphs = Graphs(encoder)
+
+    @property
+    def path(self) -> str:
+        """How it runs, in words."""
+        return "packed sequences, CUDA graphs" if self.graphs else "packed sequences"
 
     def forward(self, batch: Sequence[Pair]) -> torch.Tensor:
         """Return float32[len(batch), labels], on the CPU."""
@@ -54,7 +61,10 @@ class PackedForward:
         with torch.inference_mode():
             order = sorted(range(len(batch)), key=lambda place: batch[place].length)
             ordered, encoder = [batch[place] for place in order], self.encoder
-            found = encoder.logits(packed_of(ordered, encoder.first_position, encoder.device)).cpu()
+            found = self.graphs.logits(ordered)
+            if found is None:
+                found = encoder.logits(packed_of(ordered, encoder.first_position, encoder.device))
+            found = found.cpu()
             logits = torch.empty_like(found)
             logits[torch.tensor(order)] = found
             return logits
@@ -77,6 +87,8 @@ def packed_forward(model: Any, texts: PairTexts, precision: str, device: Device)
                 if precision == "int8":
                     settle(found, texts)
                 if agrees(found, model, texts, TOLERANCE[precision]):
+                    if attend is attend_varlen:
+                        keep_graphs(found, texts, TOLERANCE[precision])
                     return found
             except (ValueError, AttributeError, RuntimeError, TypeError, LookupError) as error:
                 # Whatever a model of another make raises when its layers are not where these expect them.
@@ -98,6 +110,17 @@ def encoder_of(model: Any, make: Make, attend: Attention) -> Encoder:
 def attentions(device: Device) -> list[Attention]:
     """Return the ways to attend within packed sequences that may run here, the fastest first."""
     return [attend_varlen, attend_by_runs] if device.name.startswith("cuda") else [attend_by_runs]
+
+
+def keep_graphs(found: PackedForward, texts: PairTexts, tolerance: float) -> None:
+    """Record CUDA graphs of the sizes of batch for which they are faster here."""
+    import torch
+
+    device = found.encoder.device
+    query, passages = questions(1, 40, seed=4)[0]
+    with torch.inference_mode():
+        example = example_pairs(texts, query, passages)
+        found.graphs.keep(rooms(texts.longest), lambda: CudaRecorder(device), example, tolerance)
 
 
 def settle(found: PackedForward, texts: PairTexts) -> None:

@@ -1,7 +1,7 @@
 """The tokens of a batch in one row, sequences one after another, without padding.
 
 Takes pairs; gives what a forward pass over a row reads: ids, positions, where each sequence begins. All of it is one
-array, so that it goes to the device in one copy.
+array, so that it goes to the device in one copy, and can be filled up to a room of fixed size (`graphs.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,21 @@ Runs = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How many tokens and sequences a row has, and how long a sequence may be."""
+
+    tokens: int
+    sequences: int
+    longest: int
+
+    def takes(self, lengths: Sequence[int]) -> bool:
+        """Say whether sequences fit, with those that fill the rest of the row."""
+        fill = self.tokens - sum(lengths)
+        fits = fill >= 0 and max(lengths) <= self.longest
+        return fits and len(lengths) + -(-fill // self.longest) <= self.sequences
+
+
+@dataclass(frozen=True, slots=True)
 class Packed:
     """A batch in one row; all tensors int32 on the model's device."""
 
@@ -32,8 +47,9 @@ class Packed:
     starts: torch.Tensor
     """int32[sequences + 1]: where each begins; the last is the number of tokens."""
     firsts: torch.Tensor
-    """int32[sequences]: each one's first token."""
+    """int32[sequences]: each one's first token; of empty ones any."""
     runs: Runs
+    """Empty where the row is filled up to a room: then attention may look at tensors alone."""
     longest: int
 
 
@@ -55,11 +71,20 @@ def in_views(numbers: torch.Tensor, sequences: int, runs: Runs, longest: int) ->
     return Packed(ids, types, positions, starts, firsts, runs, longest)
 
 
-def numbers_of(batch: Sequence[Pair], first_position: int) -> NDArray[np.int32]:
-    """Return ids, segment ids and positions of all tokens, where sequences begin, and first tokens, in one array."""
+def numbers_of(batch: Sequence[Pair], first_position: int, room: Room | None = None) -> NDArray[np.int32]:
+    """Return ids, segment ids and positions of all tokens, where sequences begin, and first tokens, in one array.
+
+    Up to `room`, the row is filled with sequences of zeros, as long as they may be, and then with empty ones.
+    """
     ids, types, starts = joined(batch)
+    if room is not None:
+        fill = room.tokens - len(ids)
+        ids, types = np.pad(ids, (0, fill)), np.pad(types, (0, fill))
+        more = np.arange(1, room.sequences - len(batch) + 1) * room.longest
+        starts = np.concatenate([starts, np.minimum(starts[-1] + more, room.tokens)])
     positions = np.arange(len(ids)) - np.repeat(starts[:-1], np.diff(starts)) + first_position
-    return np.concatenate([ids, types, positions, starts, starts[:-1]], dtype=np.int32, casting="same_kind")
+    firsts = np.minimum(starts[:-1], len(ids) - 1)
+    return np.concatenate([ids, types, positions, starts, firsts], dtype=np.int32, casting="same_kind")
 
 
 def ready_for(device: torch.device, numbers: NDArray[np.int32]) -> torch.Tensor:
