@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 console = Console(stderr=True)
 output = Console()
 
-NOISY = ("httpx", "httpcore", "sentence_transformers", "transformers", "alembic", "filelock", "qdrant_client")
+NOISY = (
+    "httpx", "httpcore", "sentence_transformers", "transformers", "alembic", "filelock", "qdrant_client",
+    "torch.nn.attention.varlen",
+)  # fmt: skip
 
 
 def settings_now(**overrides: Any) -> Settings:
