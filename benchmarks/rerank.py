@@ -1,7 +1,7 @@
 """Reranking against the others: same weights, same pairs, same length, taking turns in one run, with gates on quality.
 
     python benchmarks/rerank.py [DATASET_DIR] [--quick] [--json FILE] [--peer-python NAME=PYTHON] [--only PART]
-    python benchmarks/rerank.py --gpu [--json FILE]
+    python benchmarks/rerank.py --gpu [--rehearse] [--json FILE]
 
 Reranks the 100 best passages by BM25 of real queries with the packaged model, through the product's loader and
 scheduler, then with each peer that is installed. `--quick` has sentence-transformers as documented only. `--gpu` has
@@ -48,13 +48,14 @@ Report = dict[str, Any]
 def main() -> None:
     """Measure, print, and write every figure."""
     arguments = parsed()
-    logging.disable(logging.WARNING)
+    # On a GPU, warnings say why CUDA graphs or the packed pass are not there.
+    logging.disable(logging.INFO if arguments.gpu else logging.WARNING)
     warnings.simplefilter("ignore")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if arguments.gpu:
         from benchmarks.reranking.gpu import measure_gpu
 
-        report = measure_gpu(say)
+        report = measure_gpu(say, rehearse=arguments.rehearse)
     else:
         with tempfile.TemporaryDirectory() as folder:
             report = measure(arguments, Path(folder) / "rerank-base")
@@ -70,6 +71,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("dataset", type=Path, nargs="?", default=DATASET, help="judged set in the BEIR layout")
     parser.add_argument("--quick", action="store_true", help="natural length, one peer, within 50 s on 2 cores")
     parser.add_argument("--gpu", action="store_true", help="random weights of true shapes on a CUDA GPU")
+    parser.add_argument("--rehearse", action="store_true", help="with --gpu: all of it in tiny shapes, on any device")
     parser.add_argument("--json", type=Path, help="write every figure here")
     parser.add_argument("--rounds", type=int, default=12, help="turns of each at each length, of 100 pairs")
     parser.add_argument("--queries", type=int, default=40, help="queries that the gates rest on")

@@ -1,7 +1,8 @@
 """What a CUDA GPU does: random weights of the true shape of four models, through the product's loader and scheduler.
 
-Speed does not depend on what weights hold. Needs no judged set: passages are random words, as many in each as natural
-passages have tokens. What cannot run is named and left out.
+Speed does not depend on what weights hold; which precision agrees with float32 does, so it is bfloat16. Needs no judged
+set: passages are random words, as many in each as natural passages have tokens. What cannot run is named and left out.
+A rehearsal runs all of it in tiny shapes on any device, to see that it comes to its end.
 """
 
 from __future__ import annotations
@@ -19,12 +20,17 @@ from benchmarks.reranking.load import Call, closed
 from benchmarks.reranking.ours import Ours
 from benchmarks.reranking.workload import CANDIDATES, Group
 from indexer.device import Device
+from searchd.rerank.cross_encoder import CrossEncoderModel
+from searchd.rerank.graphs import Graphs
 from searchd.settings import Settings, Stage
 
 WORDS = 20_000
 NATURAL = (6, 46, 96, 125, 155, 172, 187, 196, 201, 223)
 """Tokens of a passage at the middle of each tenth of Perl's FAQ; with query and special tokens a mean of about 155."""
 CASCADE_MS = 12
+TINY = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+MEASURED_S, REHEARSED_S = 12.0, 0.6
+"""Of 32 clients; before it a third as long to warm up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +59,27 @@ SHAPES = {
 }  # fmt: skip
 
 
-def measure_gpu(say: Callable[[str], None]) -> dict[str, Any]:
-    """Return every figure; empty, and says so, where there is no CUDA GPU."""
+def measure_gpu(say: Callable[[str], None], *, rehearse: bool = False) -> dict[str, Any]:
+    """Return every figure; empty, and says so, where there is no CUDA GPU. A rehearsal needs none."""
     import torch
 
-    if not torch.cuda.is_available():
+    if not torch.cuda.is_available() and not rehearse:
         say("skipped: torch finds no CUDA GPU here; all figures of --gpu need one")
         return {"skipped": "no CUDA GPU"}
-    report: dict[str, Any] = {"gpu": torch.cuda.get_device_name(), "weights": "random, of true shape", "models": {}}
-    say(f"{report['gpu']}, torch {torch.__version__}; random weights of true shape")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    weights = "random, of tiny shape: no figure counts" if rehearse else "random, of true shape"
+    report: dict[str, Any] = {"gpu": gpu, "weights": weights, "models": {}}
+    say(f"{gpu}, torch {torch.__version__}; weights {weights}")
     device, loaded = Device(Settings()), {}
     with tempfile.TemporaryDirectory() as root:
         for name, shape in SHAPES.items():
             try:
-                write(shape, Path(root) / name)
+                started = time.perf_counter()
+                write(shape, Path(root) / name, TINY if rehearse else {})
                 loaded[name] = Ours(stage_of(name, Path(root) / name), device)
-                report["models"][name] = measured(name, shape, loaded[name], say)
+                say(f"{name}: written and loaded in {time.perf_counter() - started:.0f} s")
+                seconds = REHEARSED_S if rehearse else MEASURED_S
+                report["models"][name] = measured(name, shape, loaded[name], say, seconds)
             except Exception as error:  # one model that does not run must not cost the figures of the others
                 say(f"{name}: skipped: {type(error).__name__}: {str(error)[:300]}")
                 report["models"][name] = {"skipped": f"{type(error).__name__}: {error}"}
@@ -82,24 +93,49 @@ def measure_gpu(say: Callable[[str], None]) -> dict[str, Any]:
 
 def stage_of(name: str, folder: Path) -> Stage:
     """Return a stage of a folder's model."""
-    return Stage(name=name, model=str(folder), max_length=512, depth=1000, keep=1000, budget_ms=60_000)
+    most = {"depth": 1000, "keep": 1000, "budget_ms": 60_000}
+    return Stage(name=name, model=str(folder), max_length=512, precision="bfloat16", **most)
 
 
-def measured(name: str, shape: Shape, ours: Ours, say: Callable[[str], None]) -> dict[str, Any]:
-    """Return throughput of 32 clients at natural lengths, and the latency of one query alone."""
+def measured(name: str, shape: Shape, ours: Ours, say: Callable[[str], None], seconds: float) -> dict[str, Any]:
+    """Return throughput of 32 clients at natural lengths, and the latency of one query alone, with graphs and without."""
     natural = [group_of(number, NATURAL) for number in range(64)]
     even = [group_of(number, (128 - 3 - 12,)) for number in range(16)]
     ours.store([*natural, *even])
     calls = [Call(group.query, group.passages) for group in natural]
-    closed(ours, calls, 32, 4.0)
-    found = closed(ours, calls, 32, 12.0)
+    closed(ours, calls, 32, seconds / 3)
+    found = closed(ours, calls, 32, seconds)
     found.pop("top10")
-    ms = one_query_ms(lambda group: ours.score(group.query, group.passages), even)
+
+    def alone_ms() -> float:
+        return one_query_ms(lambda group: ours.score(group.query, group.passages), even)
+
+    path, ms, plain_ms, graphs = ours.path, alone_ms(), without_graphs(ours, alone_ms), graphs_of(ours)
+    note = f" ({plain_ms:.1f} without its {graphs} graphs)" if graphs else ""
     say(
-        f"{name}: {ours.path}; {found['pairs_per_s']:.0f} pairs/s, guide {shape.pairs_per_s:.0f}; one query of "
-        f"{CANDIDATES} x 128 tokens {ms:.1f} ms, guide {shape.one_query_ms or 'none'}"
+        f"{name}: {path}; {found['pairs_per_s']:.0f} pairs/s, guide {shape.pairs_per_s:.0f}; one query of "
+        f"{CANDIDATES} x 128 tokens {ms:.1f} ms{note}, guide {shape.one_query_ms or 'none'}"
     )
-    return {"path": ours.path, "natural": found, "one_query_ms": ms}
+    alone = {"one_query_ms": ms, "one_query_without_graphs_ms": plain_ms}
+    return {"path": path, "graphs": graphs, "natural": found, **alone}
+
+
+def graphs_of(ours: Ours) -> int:
+    """Return how many CUDA graphs a model has."""
+    model = ours.reranker.model
+    return len(model.packed.graphs) if isinstance(model, CrossEncoderModel) and model.packed else 0
+
+
+def without_graphs(ours: Ours, measure: Callable[[], float]) -> float | None:
+    """Measure while CUDA graphs are laid aside; None where the model has none."""
+    model = ours.reranker.model
+    packed = model.packed if isinstance(model, CrossEncoderModel) else None
+    if packed is None or not graphs_of(ours):
+        return None
+    kept, packed.graphs = packed.graphs, Graphs(packed.encoder)
+    found = measure()
+    packed.graphs = kept
+    return found
 
 
 def one_query_ms(score: Callable[[Group], object], groups: Sequence[Group]) -> float:
@@ -136,12 +172,12 @@ def group_of(number: int, lengths: Sequence[int]) -> Group:
     return Group(str(number), text(12), passages, tuple(map(str, range(CANDIDATES))))
 
 
-def write(shape: Shape, folder: Path) -> None:
+def write(shape: Shape, folder: Path, changed: dict[str, int]) -> None:
     """Write a model of this shape with random weights, and a tokenizer that makes one token of each word."""
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    config = AutoConfig.for_model(shape.kind, num_labels=1, **shape.config)
+    config = AutoConfig.for_model(shape.kind, num_labels=1, **(shape.config | changed))
     torch.manual_seed(0)
     model: Any = AutoModelForSequenceClassification.from_config(config, dtype=torch.bfloat16)
     model.save_pretrained(folder)
