@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import Busy, InputError
+from searchd.rerank.order import apply_scores
 from searchd.rerank.text import passage_text
 from searchd.rerank.types import BadScores, LongInstruction, PassageText, Reranker, ScoreRequest
 from searchd.settings import Stage
@@ -183,55 +184,3 @@ def off_reason(stage: Stage, request: RerankRequest) -> str | None:
     if request.stages is not None:
         return None if stage.name in request.stages else "not among the stages asked for"
     return None if stage.enabled else "switched off in the profile"
-
-
-def apply_scores(
-    ordered: Sequence[Candidate],
-    stage: Stage,
-    logits: Mapping[str, float],
-    number: int,
-    level: dict[str, tuple[int, float]],
-    fused: Mapping[str, int],
-) -> list[Candidate]:
-    """Give candidates this stage's scores and order all by the one rule; `level` keeps (stage, value) per passage."""
-    values = blended(ordered, logits, stage.blend)
-    for passage_id, value in values.items():
-        level[passage_id] = (number, value)
-
-    def key(candidate: Candidate) -> tuple[int, float, int, str]:
-        known = level.get(candidate.passage_id)
-        if known is None:
-            return (1, 0.0, fused[candidate.passage_id], candidate.passage_id)
-        return (-known[0], -known[1], 0, candidate.passage_id)
-
-    scored: list[Candidate] = []
-    for rank, candidate in enumerate(sorted(ordered, key=key), start=1):
-        if candidate.passage_id in logits:
-            scores = {stage.name: logits[candidate.passage_id], f"{stage.name}.blend": values[candidate.passage_id]}
-            candidate = replace(
-                candidate,
-                scores={**candidate.scores, **scores},
-                ranks={**candidate.ranks, stage.name: rank},
-            )
-        scored.append(candidate)
-    return scored
-
-
-def blended(ordered: Sequence[Candidate], logits: Mapping[str, float], weight: float) -> dict[str, float]:
-    """Return weight * z(logit) + (1 - weight) * z(rrf) over the passages that were scored; a constant has z = 0."""
-    scored = [candidate for candidate in ordered if candidate.passage_id in logits]
-    stage = standardised([logits[candidate.passage_id] for candidate in scored])
-    rrf = standardised([candidate.scores.get("rrf", 0.0) for candidate in scored])
-    return {
-        candidate.passage_id: weight * own + (1 - weight) * before
-        for candidate, own, before in zip(scored, stage, rrf, strict=True)
-    }
-
-
-def standardised(values: Sequence[float]) -> list[float]:
-    """Return z-scores (population standard deviation); all zero where the values do not differ."""
-    array = np.asarray(values, dtype=np.float64)
-    spread = float(array.std())
-    if spread < 1e-12:
-        return [0.0] * len(values)
-    return [float(value) for value in (array - array.mean()) / spread]
