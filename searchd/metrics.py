@@ -46,6 +46,12 @@ class SearchMetrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+        self._saved = Counter(
+            "searchd_pairs_saved",
+            "Pairs that stages of searches did not have to score, their order being settled",
+            ["stage"],
+            registry=self.registry,
+        )
         for outcome in ("complete", "degraded", "failed"):
             self._searches.labels(outcome)
 
@@ -57,6 +63,8 @@ class SearchMetrics:
             self._parts.labels(part).observe(ms / 1000)
         for report in (*response.systems, *response.stages):
             self._statuses.labels(report.name, report.status).inc()
+            if report.saved:
+                self._saved.labels(report.name).inc(report.saved)
 
     def reranked(self, reports: Sequence[StageReport]) -> None:
         """Count a call that reranked bare texts; how its stages ended is counted among those of searches."""

@@ -25,6 +25,7 @@ OPTIONS = {
     "precision": ("cross_encoder", "causal", "seq2seq", "late_interaction"),
     "max_length": LOCAL_KINDS,
     "long": LOCAL_KINDS,
+    "early_stop_margin": LOCAL_KINDS,
     "provider": ("remote",),
     "url": ("remote", "listwise"),
     "key_variable": ("remote", "listwise"),
@@ -102,6 +103,14 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = "parts"
     budget_ms: Annotated[int, Meta(ge=1, le=60000, description="Time it may take")] = 400
     blend: Annotated[float, Meta(ge=0, le=1, description="w in w*z(stage) + (1-w)*z(rrf); 1 is the stage alone")] = 0.3
+    early_stop_margin: Annotated[
+        Annotated[float, Meta(ge=-10, le=10)] | None,
+        Meta(
+            description="Ends it once no passage that is left would come among the first `keep`, had it a logit so many "
+            "standard deviations above the mean; left out: all are scored",
+            extra={"accepts": "-10 to 10, usually 1 to 3"},
+        ),
+    ] = None
     enabled: Annotated[bool, Meta(description="Off: the stage is left out unless a request names it")] = True
 
     def __post_init__(self) -> None:
@@ -113,6 +122,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(
                 f"no instruction goes to {self.provider!r}; of providers {', '.join(INSTRUCTED_PROVIDERS)} take one"
             )
+        if self.early_stop_margin is not None and self.keep >= self.depth:
+            raise ValueError("early_stop_margin needs keep smaller than depth: it settles the first `keep`")
         if self.step >= self.window:
             raise ValueError("step must be smaller than window, or passages between windows are never compared")
 

@@ -106,7 +106,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
-    """What became of one part of a search; `reason` is set unless the status is full. Systems report like stages."""
+    """What became of one part of a search. Systems report like stages.
+
+    `reason` is set unless all was done; a stage that is full with a reason stopped early, its order settled.
+    """
 
     name: str
     status: StageStatus
@@ -114,6 +117,8 @@ class StageReport:
     of: int
     ms: float
     reason: str | None = None
+    saved: int = 0
+    """Of those that entered, how many it did not have to score because its order was settled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,17 @@ def test_an_unknown_name_in_the_file_is_refused_by_name(tmp_path: Path) -> None:
         ("SEARCHD_KEYS", '[{"name": "a", "secret": "short"}]', "secret"),
         ("SEARCHD_PROFILES", '{"p": {"stages": [{"name": "rrf"}]}}', "names of their own"),
         ("SEARCHD_PROFILES", '{"p": {"stages": [{"name": "a"}, {"name": "a"}]}}', "names of their own"),
+        ("SEARCHD_PROFILES", '{"p": {"stages": [{"name": "a", "early_stop_margin": 11}]}}', "early_stop_margin"),
+        (
+            "SEARCHD_PROFILES",
+            '{"p": {"stages": [{"name": "a", "early_stop_margin": 1, "depth": 20}]}}',
+            "keep smaller than depth",
+        ),
+        (
+            "SEARCHD_PROFILES",
+            '{"p": {"stages": [{"name": "a", "early_stop_margin": 1, "kind": "listwise", "url": "http://h"}]}}',
+            "early_stop_margin is for stages of kind cross_encoder",
+        ),
         ("SEARCHD_PROFILES", '{"p": {"weights": {"bm26": 1}}}', "bm26"),
         ("SEARCHD_PROFILES", '{"p": {"weights": {"bm25": -1}}}', "weights"),
         ("SEARCHD_PROFILES", '{"p": {"weights": {"bm25": 1e9}}}', "weights"),

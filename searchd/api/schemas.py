@@ -188,7 +188,10 @@ class TotalAnswer(Answer, frozen=True, kw_only=True):
 
 
 class ReportAnswer(Answer, frozen=True, kw_only=True):
-    """What became of one system or stage; `reason` is set unless the status is full."""
+    """What became of one system or stage; `reason` is set unless all was done.
+
+    A stage that is full with a reason stopped early, its order settled: by the `scored` first of the `of` that entered.
+    """
 
     name: str
     status: StageStatus

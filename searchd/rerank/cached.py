@@ -50,6 +50,14 @@ class CachedReranker:
         fitting = self._reranker.fits(request, [passages[place] for place in missing], seconds)
         return missing[fitting] if fitting < len(missing) else len(passages)
 
+    def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
+        """See `Reranker.at_once`; what is known comes along."""
+        missing = unknown(self._cache.found(self._keys(request, passages)))
+        if not missing:
+            return len(passages)
+        running = self._reranker.at_once(request, [passages[place] for place in missing])
+        return missing[running] if running < len(missing) else len(passages)
+
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """See `Reranker.score`."""
         keys = self._keys(request, passages)

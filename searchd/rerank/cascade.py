@@ -1,12 +1,14 @@
 """The cascade: stages of rerankers over the fused candidates, within their budgets.
 
 Takes candidates in fused order; gives them reordered, each with the scores it got by name, and a report per stage.
-A stage that is late or down leaves the order as it found it and says so.
+A stage that is late or down leaves the order as it found it and says so. Neighbours: `order.py`, `early_stop.py`.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import Busy, InputError
-from searchd.rerank.order import apply_scores
+from searchd.rerank.early_stop import stop_at, stop_margins
+from searchd.rerank.order import apply_scores, fused_scores
 from searchd.rerank.text import passage_text
 from searchd.rerank.types import BadScores, LongInstruction, PassageText, Reranker, ScoreRequest
 from searchd.settings import Stage
 from searchd.types import Candidate, RerankRequest, StageReport, StageStatus
 
 log = logging.getLogger(__name__)
+
+CALLER_GONE = "the caller went away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,33 @@ class _Scored:
 
     logits: Mapping[str, float]
     report: StageReport
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a stage ended; `settled_at`: after so many its order was settled, and what else was scored does not count."""
+
+    status: StageStatus
+    reason: str | None = None
+    settled_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What one stage has to do; `started` in monotonic seconds, `limit` in words."""
+
+    wish: ScoreRequest
+    stage: Stage
+    entering: Sequence[Candidate]
+    passages: Sequence[PassageText]
+    reranker: Reranker
+    limit: str
+    started: float
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether the stage ends when its order is settled."""
+        return self.stage.early_stop_margin is not None and not self.wish.whole
 
 
 class Cascade:
@@ -81,16 +113,16 @@ class Cascade:
         request: RerankRequest,
         deadline: float,
     ) -> _Scored:
-        """Score what enters a stage, in order, until done or out of time."""
+        """Score what enters a stage, in order, until done, settled or out of time."""
         started = self._clock()
         budget_ms = stage.budget_ms if request.budget_ms is None else min(stage.budget_ms, request.budget_ms)
         end = min(deadline, started + budget_ms / 1000)
         limit = "the query's time" if end == deadline else f"its budget of {budget_ms} ms"
         logits: dict[str, float] = {}
         try:
-            status, reason = self._score_all(replace(wish, deadline=end), entering, stage, limit, logits)
+            ended = self._score_all(replace(wish, deadline=end), entering, stage, limit, logits)
         except Busy as error:
-            status, reason = ("partial" if logits else "skipped"), str(error)
+            ended = _End("partial" if logits else "skipped", str(error))
         except Exception as error:
             if isinstance(error, LongInstruction) and request.instruction is not None:
                 raise InputError(str(error), code="invalid_parameter") from error
@@ -98,9 +130,14 @@ class Cascade:
             logits.clear()
             # Every reader sees a reason; the words of a library's or a model's error name folders and hosts.
             said = str(error) if isinstance(error, BadScores) else f"{type(error).__name__}; the daemon's log says more"
-            status, reason = "failed", said
+            ended = _End("failed", said)
         ms = (self._clock() - started) * 1000
-        return _Scored(logits, StageReport(stage.name, status, len(logits), len(entering), ms, reason))
+        counting = {
+            one.passage_id: logits[one.passage_id] for one in entering[: ended.settled_at] if one.passage_id in logits
+        }
+        saved = 0 if ended.settled_at is None else len(entering) - len(logits)
+        report = StageReport(stage.name, ended.status, len(counting), len(entering), ms, ended.reason, saved)
+        return _Scored(counting, report)
 
     def _score_all(
         self,
@@ -109,40 +146,59 @@ class Cascade:
         stage: Stage,
         limit: str,
         logits: dict[str, float],
-    ) -> tuple[StageStatus, str | None]:
-        """Score into `logits` as many of the first as fit, until all is scored or time is up; say how it ended."""
+    ) -> _End:
+        """Score into `logits` as many of the first as fit, until all is scored, settled, or time is up; say how it ended."""
         if not entering:
-            return "full", None
-        end, started = wish.deadline or 0.0, self._clock()
-        if end <= started:
-            return "skipped", "no time was left for it"
-        reranker = self._load(stage)
+            return _End("full")
+        started = self._clock()
+        if (wish.deadline or 0.0) <= started:
+            return _End("skipped", "no time was left for it")
         passages = [PassageText(passage_text(candidate), candidate.tokens, candidate.vectors) for candidate in entering]
+        work = _Work(wish, stage, entering, passages, self._load(stage), limit, started)
         while len(logits) < len(entering):
-            if wish.cancelled():
-                return ("partial" if logits else "skipped"), "the caller went away"
-            done = len(logits)
-            fitting = reranker.fits(wish, passages[done:], end - self._clock())
-            if wish.whole and fitting < len(entering) - done:
-                return "skipped", f"only {done + fitting:,} of {len(entering):,} can be scored in time"
-            if fitting <= 0:
-                return out_of_time(limit, logits, entering)
-            batch = entering[done : done + fitting]
-            try:
-                scores = reranker.score(wish, passages[done : done + fitting])
-            except TimeoutError as error:
-                said = str(error)
-                if not said and done:
-                    return out_of_time(limit, logits, entering)
-                return "failed", said or f"no answer within {(self._clock() - started) * 1000:.0f} ms"
-            logits |= by_id(batch, scores)
-            if len(logits) < done + len(batch):
-                if self._clock() < end and not wish.cancelled():
-                    raise BadScores("a score is not a number")
-                break
-        if len(logits) == len(entering):
-            return "full", None
-        return ("partial", "the caller went away") if wish.cancelled() else out_of_time(limit, logits, entering)
+            ended = self._score_some(work, logits)
+            if ended is not None:
+                return ended
+        return _End("full")
+
+    def _score_some(self, work: _Work, logits: dict[str, float]) -> _End | None:
+        """Score the next ones into `logits`; return how the stage ended, None if it goes on."""
+        wish, count, done = work.wish, len(work.entering), len(logits)
+        if wish.cancelled():
+            return _End("partial" if logits else "skipped", CALLER_GONE)
+        end = wish.deadline or 0.0
+        fitting = work.reranker.fits(wish, work.passages[done:], end - self._clock())
+        if wish.whole and fitting < count - done:
+            return _End("skipped", f"only {done + fitting:,} of {count:,} can be scored in time")
+        if fitting <= 0:
+            return out_of_time(work.limit, logits, work.entering)
+        if work.may_stop:
+            fitting = min(fitting, max(work.reranker.at_once(wish, work.passages[done:]), work.stage.keep - done))
+        batch = work.entering[done : done + fitting]
+        try:
+            scores = work.reranker.score(wish, work.passages[done : done + fitting])
+        except TimeoutError as error:
+            said = str(error)
+            if not said and done:
+                return out_of_time(work.limit, logits, work.entering)
+            return _End("failed", said or f"no answer within {(self._clock() - work.started) * 1000:.0f} ms")
+        logits |= by_id(batch, scores)
+        if work.may_stop and (settled := settled_at(work.stage, work.entering, logits, done)) is not None:
+            return _End("full", f"settled after {settled} of {count}", settled)
+        if len(logits) == done + len(batch):
+            return None
+        if self._clock() < end and not wish.cancelled():
+            raise BadScores("a score is not a number")
+        return _End("partial", CALLER_GONE) if wish.cancelled() else out_of_time(work.limit, logits, work.entering)
+
+
+def settled_at(stage: Stage, entering: Sequence[Candidate], logits: Mapping[str, float], after: int) -> int | None:
+    """Return after how many passages a stage's order was settled, None if it is not; it was not after `after`."""
+    scored = itertools.takewhile(lambda one: one.passage_id in logits, entering)
+    own = np.array([logits[one.passage_id] for one in scored])
+    margins = stop_margins(own, np.array(fused_scores(entering)), stage.keep, stage.blend, after=after)
+    count = stop_at(margins, math.inf if stage.early_stop_margin is None else stage.early_stop_margin)
+    return count if count != len(entering) else None
 
 
 def request_of(
@@ -170,11 +226,11 @@ def by_id(batch: Sequence[Candidate], scores: NDArray[np.float32]) -> dict[str, 
     return {candidate.passage_id: float(score) for candidate, score in found if not np.isnan(score)}
 
 
-def out_of_time(limit: str, logits: Mapping[str, float], entering: Sequence[Candidate]) -> tuple[StageStatus, str]:
+def out_of_time(limit: str, logits: Mapping[str, float], entering: Sequence[Candidate]) -> _End:
     """Say how a stage ends that met its limit."""
     if not logits:
-        return "skipped", f"{limit} does not suffice for one passage"
-    return "partial", f"{limit} was reached after {len(logits)} of {len(entering)}"
+        return _End("skipped", f"{limit} does not suffice for one passage")
+    return _End("partial", f"{limit} was reached after {len(logits)} of {len(entering)}")
 
 
 def off_reason(stage: Stage, request: RerankRequest) -> str | None:

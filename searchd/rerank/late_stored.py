@@ -71,6 +71,14 @@ class LateReranker:
         fitting = self._computing.fits(request, [passages[place] for place in missing], seconds)
         return len(passages) if fitting >= len(missing) else missing[fitting]
 
+    def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
+        """See `Reranker.at_once`; what is stored comes along."""
+        missing = [place for place, passage in enumerate(passages) if self._stored(request, passage) is None]
+        if not missing:
+            return len(passages)
+        running = self._computing.at_once(request, [passages[place] for place in missing])
+        return len(passages) if running >= len(missing) else missing[running]
+
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """See `Reranker.score`."""
         found = [self._stored(request, passage) for passage in passages]

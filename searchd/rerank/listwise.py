@@ -78,6 +78,10 @@ class ListwiseReranker:
         """Return all: places in one list do not compare with places in another."""
         return len(passages)
 
+    def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
+        """Return all, as `fits` does."""
+        return len(passages)
+
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """Return float32[len(passages)]: as many as there are for the first in the model's order, 1 for the last.
 

@@ -96,6 +96,12 @@ class LocalReranker:
         fitting = self._scheduler.fits(self.model, [pair.length for pair in pairs], seconds, request)
         return int(np.searchsorted([*firsts[1:], len(pairs)], fitting, side="right"))
 
+    def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
+        """See `Reranker.at_once`."""
+        pairs, firsts = self._parts(request, passages)
+        running = self._scheduler.at_once(self.model, [pair.length for pair in pairs])
+        return max(1, int(np.searchsorted([*firsts[1:], len(pairs)], running, side="right")))
+
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """See `Reranker.score`."""
         if not passages:

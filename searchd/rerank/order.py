@@ -51,11 +51,16 @@ def blended(ordered: Sequence[Candidate], logits: Mapping[str, float], weight: f
     """Return weight * z(logit) + (1 - weight) * z(rrf) over the passages that were scored; a constant has z = 0."""
     scored = [candidate for candidate in ordered if candidate.passage_id in logits]
     stage = standardised([logits[candidate.passage_id] for candidate in scored])
-    rrf = standardised([candidate.scores.get("rrf", 0.0) for candidate in scored])
+    rrf = standardised(fused_scores(scored))
     return {
         candidate.passage_id: weight * own + (1 - weight) * before
         for candidate, own, before in zip(scored, stage, rrf, strict=True)
     }
+
+
+def fused_scores(candidates: Sequence[Candidate]) -> list[float]:
+    """Return what a stage's logits are blended with."""
+    return [candidate.scores.get("rrf", 0.0) for candidate in candidates]
 
 
 def standardised(values: Sequence[float]) -> list[float]:

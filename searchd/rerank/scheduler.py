@@ -73,6 +73,12 @@ class Scheduler:
             return len(lengths)
         return max(fitting, 1 if ahead == 0 and lengths else 0)
 
+    def at_once(self, model: LocalModel, lengths: Sequence[int]) -> int:
+        """Return how many of the first sequences make one batch for each worker; at least one each, if there are so many."""
+        tokens = self._batch_tokens(model, max(lengths, default=0)) * self.device.workers
+        fitting = int(np.searchsorted(np.cumsum(lengths), tokens, side="right"))
+        return min(len(lengths), max(fitting, self.device.workers))
+
     def score(self, model: LocalModel, pairs: Sequence[Pair], request: ScoreRequest) -> NDArray[np.float32]:
         """Return float32[len(pairs)]; NaN where deadline or cancellation came first.
 
@@ -256,13 +262,17 @@ class Scheduler:
 
     def _budget(self, model: LocalModel, tickets: Sequence[Ticket]) -> int:
         """Return how many tokens make a batch: what takes its time, or a worker's share of the most urgent request."""
-        kind = self.device.name.partition(":")[0]
-        lengths = [tickets[0].lengths[place] for place in tickets[0].waiting]
-        rate = self.costs.per_token(model.fingerprint, max(lengths))
-        budget = FIRST_TOKENS[kind] if rate is None else BATCH_S[kind] / rate
+        full = self._batch_tokens(model, max(tickets[0].lengths[place] for place in tickets[0].waiting))
         share = sum(tickets[0].lengths) / self.device.workers if self.device.workers > 1 else math.inf
-        wanted = min(MOST_TOKENS, max(LEAST_TOKENS, min(budget, share)))
-        return int(min(wanted, self.memory.most_tokens(model.fingerprint)))
+        return int(min(full, max(LEAST_TOKENS, share)))
+
+    def _batch_tokens(self, model: LocalModel, longest: int) -> float:
+        """Return how many tokens take a batch's time, as far as they fit into memory."""
+        kind = self.device.name.partition(":")[0]
+        rate = self.costs.per_token(model.fingerprint, longest)
+        budget = FIRST_TOKENS[kind] if rate is None else BATCH_S[kind] / rate
+        wanted = min(MOST_TOKENS, max(LEAST_TOKENS, budget))
+        return min(wanted, self.memory.most_tokens(model.fingerprint))
 
     def _scored(self, batch: Batch, scores: NDArray[np.float32]) -> None:
         with self._lock:

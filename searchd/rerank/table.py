@@ -43,7 +43,17 @@ RERANKERS: dict[str, Callable[[Stage, Settings, Scheduler], Reranker]] = {
 }
 
 WARM_UP = [PassageText("It works as it was built to. " * words) for words in (2, 10, 40, 40)]
-PER_REQUEST = ("depth", "keep", "max_length", "long", "instruction", "budget_ms", "blend", "enabled")
+PER_REQUEST = (
+    "depth",
+    "keep",
+    "max_length",
+    "long",
+    "instruction",
+    "budget_ms",
+    "blend",
+    "early_stop_margin",
+    "enabled",
+)
 """What a stage says about its work, not about its model."""
 RETRY_S = 20.0
 """A model that could not be loaded is tried again after this: a hub that was away comes back."""
@@ -81,6 +91,10 @@ class LoadingReranker:
     def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
         """See `Reranker.fits`; all while it is not there."""
         return self._loaded.result().fits(request, passages, seconds) if self.ready else len(passages)
+
+    def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
+        """See `Reranker.at_once`; all while it is not there."""
+        return self._loaded.result().at_once(request, passages) if self.ready else len(passages)
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """Score with the model once it is there. See `Reranker.score`."""

@@ -87,7 +87,7 @@ def rerank_texts(
 
 
 def for_texts(stages: Sequence[Stage], count: int, long: str) -> tuple[Stage, ...]:
-    """Return stages as they read bare texts: the first one all of them; no blend, no budget of their own.
+    """Return stages as they read bare texts: the first one all of them; no blend, no early stop, no budget of their own.
 
     A stage's own budget bounds what a search waits for; who sends texts to be scored waits for their scores.
     """
@@ -95,7 +95,8 @@ def for_texts(stages: Sequence[Stage], count: int, long: str) -> tuple[Stage, ..
     for place, stage in enumerate(stages):
         depth = stage.depth if place else max(1, count)
         reading = long if stage.kind in OPTIONS["long"] else stage.long
-        changed.append(msgspec.structs.replace(stage, depth=depth, blend=1.0, budget_ms=WITHOUT_END_MS, long=reading))
+        read = {"depth": depth, "long": reading, "budget_ms": WITHOUT_END_MS, "early_stop_margin": None}
+        changed.append(msgspec.structs.replace(stage, blend=1.0, **read))
     return tuple(changed)
 
 

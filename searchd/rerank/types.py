@@ -71,6 +71,12 @@ class Reranker(Protocol):
     def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
         """Return how many of the first passages can be scored in so many seconds, by what was measured; all if unknown."""
 
+    def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
+        """Return how many of the first passages run side by side: to ask for fewer leaves room unused. At least one of any.
+
+        Only for local kinds: what others score may depend on all that is asked for, and they return all.
+        """
+
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """Return float32[len(passages)], raw scores, higher is better, in the order given.
 

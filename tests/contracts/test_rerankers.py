@@ -134,6 +134,13 @@ class TestReranker:
             np.testing.assert_allclose(other, together, atol=1e-4)
         assert len({round(float(score), 3) for score in together}) > 4
 
+    def test_what_runs_at_once_is_one_passage_or_more_and_never_more_than_there_are(
+        self, reranker: Reranker, more: int
+    ) -> None:
+        request = ScoreRequest(QUERY, 64 + more)
+        for count in (1, 2, len(PASSAGES)):
+            assert 1 <= reranker.at_once(request, [PassageText(text) for text in PASSAGES[:count]]) <= count
+
     def test_no_passages_give_no_scores(self, reranker: Reranker, more: int) -> None:
         scores = scored(reranker, QUERY, [], 64 + more)
         assert (scores.dtype, scores.shape) == (np.float32, (0,))

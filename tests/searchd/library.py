@@ -51,6 +51,9 @@ class CountingReranker:
     def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
         return len(passages)
 
+    def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
+        return min(4, len(passages))
+
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         words = set(request.query.lower().split())
         return np.array([len(words & set(one.text.lower().split())) for one in passages], dtype=np.float32)

@@ -16,7 +16,7 @@ from searchd.rerank.score_cache import ScoreCache
 from searchd.rerank.table import RerankerCache
 from searchd.rerank.types import PassageText, ScoreRequest
 from searchd.settings import Settings, Stage
-from searchd.types import StageReport
+from searchd.types import SearchResponse, StageReport
 from tests.searchd.rerank.models import write_tiny
 from tests.searchd.rerank.test_scheduler import Held, SumModel, asked, pairs, until
 
@@ -86,6 +86,19 @@ def test_a_loaded_model_counts_by_its_kind_and_the_last_part_of_its_folder(devic
     [(model, path)] = cache.paths()
     assert model == "tiny"
     assert path.startswith("cross_encoder, float32")
+
+
+def test_pairs_that_an_early_stop_saved_are_counted_by_stage() -> None:
+    metrics = SearchMetrics()
+    settled = StageReport("small", "full", 12, 30, 40.0, "settled after 12 of 30", saved=14)
+    answer = SearchResponse(
+        "q", (), 0, True, {}, (), (settled, StageReport("large", "full", 10, 10, 1.0)), (), {}, 1.0, "p"
+    )
+    metrics.answered(answer)
+    metrics.answered(answer)
+    assert value(metrics, "pairs_saved_total", stage="small") == 28
+    assert value(metrics, "pairs_saved_total", stage="large") is None
+    assert value(metrics, "searches_total", outcome="complete") == 2
 
 
 def test_the_stages_of_rerank_calls_are_timed() -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from indexer.lexical import LexicalRanking
 from indexer.scope import Scope
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.services import Services
-from searchd.settings import Settings, Stage
+from searchd.settings import Profile, Settings, Stage
 from searchd.types import SearchResponse
 from tests.searchd.library import MANUALS, CountingReranker, FaultyEngine, ask, index, services_over, source
 from tests.searchd.test_retrieve import OwnLexical, OwnVectors
@@ -79,6 +80,31 @@ def test_a_page_is_the_same_however_it_is_cut(services: Services) -> None:
     whole = ids(search(services, "valve pump", limit=60))
     cut = [name for offset in range(0, 60, 20) for name in ids(search(services, "valve pump", limit=20, offset=offset))]
     assert cut == whole
+
+
+class Fidgety(CountingReranker):
+    """Runs another number of passages side by side whenever it is asked."""
+
+    def __init__(self) -> None:
+        self.chunks = itertools.cycle((3, 1, 7, 2, 11))
+
+    def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
+        return min(next(self.chunks), len(passages))
+
+
+def test_pages_agree_where_a_stage_stops_early_and_nothing_is_degraded(services: Services) -> None:
+    stage = Stage(name="small", depth=20, keep=4, blend=0.5, budget_ms=5000, early_stop_margin=0.0)
+    profiles = {"plain": Profile(depth=20, stages=(stage,))}
+    fidgety = Fidgety()
+    settings = msgspec.structs.replace(services.settings, profiles=profiles)
+    settling = services_over(services.engine, settings, lambda _: fidgety)
+    pages = [search(settling, "valve pump 7", limit=10, offset=offset) for offset in range(0, 40, 10)]
+    ends = {(page.stages[0].scored, page.stages[0].reason, page.degraded) for page in pages}
+    assert len(ends) == 1
+    [(scored, reason, degraded)] = ends
+    assert 4 <= scored < 20
+    assert (reason, degraded) == (f"settled after {scored} of 20", ())
+    assert [name for page in pages for name in ids(page)] == ids(search(settling, "valve pump 7", limit=40))
 
 
 def test_beyond_the_last_page_there_is_nothing_and_the_total_stays(services: Services) -> None:

@@ -126,3 +126,5 @@ def test_what_is_stored_takes_no_time_and_survives_a_deadline_for_the_rest(
     assert reranker.fits(request, few, 0.001) < reranker.fits(request, many, 0.001)
     stored = [passage for passage in many if passage.vectors]
     assert reranker.fits(request, stored, 0.0) == len(stored)
+    assert reranker.at_once(request, few) <= reranker.at_once(request, many)
+    assert reranker.at_once(request, stored) == len(stored)

@@ -134,6 +134,7 @@ def test_one_passage_or_none_is_ordered_without_a_call() -> None:
         assert list(reranker.score(ASKS, numbers(7))) == [1.0]
         assert server.asked == []
         assert reranker.fits(ASKS, numbers(*range(50)), 0.001) == 50
+        assert reranker.at_once(ASKS, numbers(*range(50))) == 50
 
 
 # -- what is sent ---------------------------------------------------------------------------------------------------

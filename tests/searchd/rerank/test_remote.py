@@ -106,6 +106,7 @@ def test_no_passages_give_no_scores_and_no_call(named: tuple[RemoteReranker, Ser
     assert scores.dtype == np.float32
     assert (scores.shape, server.asked) == ((0,), [])
     assert reranker.fits(asks(), PASSAGES, 0.001) == len(PASSAGES)
+    assert reranker.at_once(asks(), PASSAGES) == len(PASSAGES)
 
 
 def test_an_instruction_goes_where_the_provider_takes_one_and_nowhere_else(

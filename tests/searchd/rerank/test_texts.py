@@ -105,6 +105,14 @@ def test_nothing_is_blended_and_a_stage_has_no_budget_of_its_own_here() -> None:
     assert request.deadline is not None and request.deadline > time.monotonic() + 30
 
 
+def test_no_stage_stops_early_here_however_few_texts_there_are() -> None:
+    stage = Stage(name="small", keep=2, early_stop_margin=-10)
+    reranker = Listed(RISING)
+    assert letters(ranked((stage, reranker))) == "fedcba"
+    assert letters(ranked((stage, reranker), texts="a")) == "a"
+    assert [len(texts) for _, texts in reranker.asked] == [6, 1]
+
+
 def test_only_the_beginning_is_read_where_that_is_asked_for() -> None:
     reranker = Listed(RISING)
     cascade = Cascade(lambda stage: reranker)
