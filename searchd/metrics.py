@@ -111,9 +111,13 @@ class RerankMetrics:
         """Say what a model is called from now on."""
         self._labels[fingerprint] = (kind, model)
 
+    def labels_of(self, fingerprint: str) -> tuple[str, str]:
+        """Return kind and name of a model, as they are counted."""
+        return self._labels.get(fingerprint, ("other", "other"))
+
     def ran(self, fingerprint: str, *, pairs: int, tokens: int, padding: int, waited_s: float) -> None:
         """Count a batch."""
-        labels = self._of(fingerprint)
+        labels = self.labels_of(fingerprint)
         self._pairs.labels(*labels).inc(pairs)
         self._tokens.labels(*labels, "real").inc(tokens)
         self._tokens.labels(*labels, "padding").inc(padding)
@@ -122,13 +126,10 @@ class RerankMetrics:
 
     def ran_out_of_memory(self, fingerprint: str) -> None:
         """Count a batch that did not fit."""
-        self._retries.labels(*self._of(fingerprint)).inc()
+        self._retries.labels(*self.labels_of(fingerprint)).inc()
 
     def looked_up(self, fingerprint: str, hits: int, misses: int) -> None:
         """Count what was known of one call's scores."""
-        labels = self._of(fingerprint)
+        labels = self.labels_of(fingerprint)
         self._lookups.labels(*labels, "hit").inc(hits)
         self._lookups.labels(*labels, "miss").inc(misses)
-
-    def _of(self, fingerprint: str) -> tuple[str, str]:
-        return self._labels.get(fingerprint, ("other", "other"))

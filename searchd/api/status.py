@@ -201,12 +201,20 @@ def gauges_of(found: Status, queued: float) -> CollectorRegistry:
 
 
 def count_rerankers(rerankers: RerankerCache, registry: CollectorRegistry) -> None:
-    """Add what rerankers are at: which path each runs on, pairs that wait, scores that are remembered."""
+    """Add what rerankers are at: which path each runs on, pairs that wait, what a token costs, scores remembered."""
     paths = Gauge("searchd_reranker_path", "1 for the way a reranker runs", ["model", "path"], registry=registry)
     for model, path in rerankers.paths():
         paths.labels(model, path).set(1)
     waiting = rerankers.scheduler.waiting()
     Gauge("searchd_rerank_waiting_pairs", "Pairs that wait for the device", registry=registry).set(waiting)
+    costs = Gauge(
+        "searchd_rerank_token_ms",
+        "What a token costs a worker, by which stages are cut to their budgets: ms, in sequences up to so many tokens",
+        ["kind", "model", "up_to_tokens"],
+        registry=registry,
+    )
+    for (fingerprint, bound), ms in rerankers.scheduler.costs.table().items():
+        costs.labels(*rerankers.scheduler.metrics.labels_of(fingerprint), str(bound)).set(ms)
     kept = 0 if rerankers.scores is None else len(rerankers.scores)
     Gauge("searchd_score_cache_entries", "Scores that are remembered", registry=registry).set(kept)
 

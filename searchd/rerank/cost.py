@@ -61,9 +61,7 @@ class CostTable:
             known = {number: rate for (name, number), rate in self._rates.items() if name == fingerprint}
         if not known:
             return None
-        rate = known[min(known, key=lambda number: (abs(number - wanted), -number))]
-        age_s = max(0.0, self._clock() - rate.at)
-        return float(rate.best + (rate.now - rate.best) * 0.5 ** (age_s / HALF_LIFE_S))
+        return self._in_force(known[min(known, key=lambda number: (abs(number - wanted), -number))])
 
     def fitting(self, fingerprint: str, lengths: Sequence[int], seconds: float) -> int | None:
         """Return how many of the first sequences take so many seconds at most; None if nothing was measured yet."""
@@ -74,6 +72,11 @@ class CostTable:
         return int(np.searchsorted(costs, seconds, side="right"))
 
     def table(self) -> dict[tuple[str, int], float]:
-        """Return ms per token by (fingerprint, longest length of the class)."""
+        """Return ms per token by (fingerprint, longest length of the class), as they are counted with now."""
         with self._lock:
-            return {(name, BOUNDS[number]): rate.now * 1000 for (name, number), rate in self._rates.items()}
+            known = dict(self._rates)
+        return {(name, BOUNDS[number]): self._in_force(rate) * 1000 for (name, number), rate in known.items()}
+
+    def _in_force(self, rate: _Rate) -> float:
+        age_s = max(0.0, self._clock() - rate.at)
+        return float(rate.best + (rate.now - rate.best) * 0.5 ** (age_s / HALF_LIFE_S))

@@ -71,6 +71,11 @@ def test_readiness_status_and_metrics_say_which_path_a_reranker_runs_on(writing:
     ]
     scored = {sample.labels["model"]: sample.value for sample in families["searchd_rerank_pairs"].samples}
     assert scored["rerank-base"] >= 2
+    costs = [
+        sample for sample in families["searchd_rerank_token_ms"].samples if sample.labels["model"] == "rerank-base"
+    ]
+    assert {sample.labels["kind"] for sample in costs} == {"cross_encoder"}
+    assert all(sample.value > 0 and int(sample.labels["up_to_tokens"]) >= 48 for sample in costs)
     lookups = {sample.labels["outcome"]: sample.value for sample in families["searchd_score_cache_lookups"].samples}
     assert lookups["hit"] >= 2
     assert families["searchd_score_cache_entries"].samples[0].value >= 2

@@ -20,11 +20,13 @@ from indexer.errors import Busy, LimitError, TransientError
 from indexer.tokens import PassageTokenizer
 from searchd.rerank import scheduler as module
 from searchd.rerank.batches import WASTE_SHARE, window
+from searchd.rerank.cascade import Cascade
 from searchd.rerank.cost import CostTable
-from searchd.rerank.local import Frame, Pair
+from searchd.rerank.local import Frame, LocalReranker, Pair
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import BadScores, ScoreRequest
-from searchd.settings import Settings
+from searchd.settings import Settings, Stage
+from searchd.types import Candidate, RerankRequest
 
 NOTHING = np.zeros(0, dtype=np.int32)
 FRAME = Frame(np.array([1, 2], dtype=np.int32), np.array([3], dtype=np.int32))
@@ -439,6 +441,41 @@ def test_what_fits_follows_what_was_measured() -> None:
     assert costs.table().keys() == {("m", 48), ("m", 768)}
 
 
+class Working(SumModel):
+    """Takes `token_s` for every token, without padding."""
+
+    packs, token_s = True, 0.0004
+
+    def forward(self, batch: Sequence[Pair]) -> NDArray[np.float32]:
+        time.sleep(sum(pair.length for pair in batch) * self.token_s)
+        return super().forward(batch)
+
+
+def test_how_deep_a_search_reads_follows_its_budget_and_what_a_token_takes_now(
+    device: Device, scheduler: Scheduler
+) -> None:
+    model = Working()
+    name, ids = model.tokenizer.fingerprint, np.ones(22, dtype=np.int32)
+    candidates = [
+        Candidate(f"{place:03}", "", {"rrf": 1 / place}, {}, text="oil", tokens={name: ids}) for place in range(1, 301)
+    ]
+    cascade = Cascade(lambda _: LocalReranker(model, scheduler))
+
+    def depth(budget_ms: int) -> int:
+        stage = Stage(name="small", depth=300, max_length=64, budget_ms=budget_ms)
+        _, (report,) = cascade.rerank("oil", candidates, [stage], RerankRequest(), time.monotonic() + 60)
+        assert (report.status, report.ms < budget_ms + 150) == ("partial", True)
+        return report.scored
+
+    scheduler.score(model, pairs(22), asked())
+    for budget_ms in (300, 600, 1200):
+        possible = budget_ms / (25 * 0.4)  # ms for a pair of 25 tokens
+        assert possible / 2 <= depth(budget_ms) <= possible + 1
+    model.token_s *= 3
+    depth(600)
+    assert depth(600) <= 600 / 30 + 1
+
+
 def test_a_slow_moment_is_forgotten_but_not_at_once() -> None:
     now = [100.0]
     costs = CostTable(lambda: now[0])
@@ -448,6 +485,7 @@ def test_a_slow_moment_is_forgotten_but_not_at_once() -> None:
     assert costs.per_token("m", 40) == pytest.approx(0.009, rel=1e-3)
     now[0] += 10
     assert costs.per_token("m", 40) == pytest.approx(0.005, rel=1e-3)
+    assert costs.table() == {("m", 48): pytest.approx(5, rel=1e-3)}
     now[0] += 1000
     assert costs.per_token("m", 40) == pytest.approx(0.001, rel=1e-3)
 
