@@ -5,9 +5,10 @@ Takes what `searchd/rerank/texts.py` gives; text stays text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from searchd.rerank.scales import WORDS, Scale
 from searchd.rerank.texts import RankedText, TextRanking
 from searchd.types import StageReport
 from web import words
@@ -28,6 +29,8 @@ class StageColumn:
     reason: str
     ordered: bool
     """Whether it scored anything, and so has a column."""
+    scale: str
+    """What its scores are, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +98,15 @@ class Moves:
 
 
 def moves_of(
-    ranking: TextRanking, passages: Sequence[str], took_ms: float, warnings: Sequence[str], right: int | None
+    ranking: TextRanking,
+    scales: Mapping[str, Scale],
+    passages: Sequence[str],
+    took_ms: float,
+    warnings: Sequence[str],
+    right: int | None,
 ) -> Moves:
     """Return a ranking ready to be shown; `right` is the place of the passage that answers, if that is known."""
-    stages = tuple(_column(report) for report in ranking.stages)
+    stages = tuple(_column(report, scales[report.name]) for report in ranking.stages)
     names = [stage.name for stage in stages if stage.ordered]
     rows = tuple(_row(text, rank, passages, names, right) for rank, text in enumerate(ranking.texts, start=1))
     return Moves(
@@ -111,10 +119,10 @@ def moves_of(
     )
 
 
-def _column(report: StageReport) -> StageColumn:
+def _column(report: StageReport, scale: Scale) -> StageColumn:
     done = f"{report.scored} of {report.of} in {words.in_ms(report.ms)}"
     said = done if report.scored else report.status
-    return StageColumn(report.name, report.status, said, report.reason or "", report.scored > 0)
+    return StageColumn(report.name, report.status, said, report.reason or "", report.scored > 0, WORDS[scale.name])
 
 
 def _row(text: RankedText, rank: int, passages: Sequence[str], names: Sequence[str], right: int | None) -> PassageRow:

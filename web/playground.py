@@ -110,7 +110,7 @@ async def _run(request: AnyRequest, services: Services, pasted: Pasted, example:
         page = page_of(settings, pasted, error=f"This could not be ranked now: {public_words(error)}")
         return respond(page, status=503, headers={"Retry-After": str(RETRY_S)})
     took_ms = (time.monotonic() - started) * 1000
-    moves = moves_of(found.ranking, job.texts, took_ms, found.warnings, pasted.right)
+    moves = moves_of(found.ranking, found.scales, job.texts, took_ms, found.warnings, pasted.right)
     degraded = ", ".join(report.name for report in found.ranking.degraded)
     headers = {"X-Search-Degraded": degraded} if degraded else {}
     return respond(page_of(settings, pasted, moves=moves, example=example), headers=headers)

@@ -99,7 +99,7 @@ def answer_of(asked: RerankRequest, job: RerankJob, found: Reranked, version: st
     """Return the answer in the one shape that clients of all three read."""
     texts = found.ranking.texts
     raw = asked.use_activation is False
-    scores = [text.score for text in texts] if raw else relevance_scores(texts)
+    scores = [text.score for text in texts] if raw else relevance_scores(texts, found.scales)
     results = tuple(
         RerankedDocument(
             index=text.index,
@@ -192,7 +192,7 @@ async def rerank_tei(request: AnyRequest, services: NamedDependency[Services]) -
         _one_stage(choice, "raw_scores")
     found = await run_rerank(request, services, RerankJob(asked.query, asked.texts, choice, asked.instruction))
     texts = found.ranking.texts
-    scores = [text.score for text in texts] if asked.raw_scores else relevance_scores(texts)
+    scores = [text.score for text in texts] if asked.raw_scores else relevance_scores(texts, found.scales)
     ranks = [
         TeiRank(
             index=text.index,

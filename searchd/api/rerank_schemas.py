@@ -111,7 +111,14 @@ class RerankedDocument(Answer, frozen=True, kw_only=True):
     """A document of the request: `index` is its place there, from 0."""
 
     index: int
-    relevance_score: Annotated[float, Meta(description="0 to 1, never rising; comparable within this answer only")]
+    relevance_score: Annotated[
+        float,
+        Meta(
+            description="0 to 1, never rising, not calibrated, comparable within this answer only: the sigmoid of a logit, a "
+            "service's own probability, the mean cosine from -1..1 brought to 0..1, of a listwise order the share of "
+            "documents below"
+        ),
+    ]
     document: dict[str, Any] | UnsetType = UNSET
     stages: dict[str, StageScore] | UnsetType = UNSET
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from searchd.api.principals import principal_of
 from searchd.api.running import RERANKS, run_work
 from searchd.rerank.choosing import Choice
 from searchd.rerank.lengths import Measured, measured, tokens_of_parts
+from searchd.rerank.scales import Scale
 from searchd.rerank.texts import TextRanking, rerank_texts
 from searchd.services import Services
 from searchd.settings import Settings
@@ -44,9 +45,10 @@ class RerankJob:
 
 @dataclass(frozen=True, slots=True)
 class Reranked:
-    """What came of a job: the ranking, tokens of all pairs, what to tell of what was not read."""
+    """What came of a job: the ranking, scales of its scores by stage, tokens of all pairs, what to tell of what was cut."""
 
     ranking: TextRanking
+    scales: Mapping[str, Scale]
     tokens: int
     warnings: tuple[str, ...]
 
@@ -100,7 +102,12 @@ def rerank(services: Services, job: RerankJob, deadline: float, gone: Callable[[
     services.pipeline.metrics.reranked(found.stages)
     steps = " ".join(f"{report.name}={report.ms:.1f}" for report in found.stages)
     log.info("rerank model=%s texts=%d tokens=%d %s", job.choice.name, len(job.texts), texts.tokens, steps)
-    return Reranked(found, texts.tokens + query_tokens * len(job.texts), _warnings(job, found, texts, query_tokens))
+    return Reranked(
+        ranking=found,
+        scales=services.rerankers.scales(job.choice.stages, job.query),
+        tokens=texts.tokens + query_tokens * len(job.texts),
+        warnings=_warnings(job, found, texts, query_tokens),
+    )
 
 
 def _limit_of(job: RerankJob, query_tokens: int) -> int | None:

@@ -88,6 +88,10 @@ class LateInteractionModel:
         array: NDArray[np.float32] = scores.numpy()
         return array
 
+    def query_vectors(self, query: str) -> int:
+        """Return of how many products, one for each scored token of a query, its scores are the sum."""
+        return 1 if self.mean else len(self.frame(query, "", self.longest).state.ids)
+
     def passage_vectors(self, pairs: Sequence[Pair]) -> list[NDArray[np.float32]]:
         """Return float32[n, dim] of the tokens of each passage that are scored; on the device's own thread only."""
         import torch

@@ -25,6 +25,7 @@ from searchd.rerank.listwise import load_listwise
 from searchd.rerank.local import LocalReranker
 from searchd.rerank.onnx import load_onnx
 from searchd.rerank.remote import JOINT_MODELS, load_remote
+from searchd.rerank.scales import Scale, scale_of
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.score_cache import ScoreCache
 from searchd.rerank.seq2seq import load_seq2seq
@@ -167,6 +168,14 @@ class RerankerCache:
         """Return what the models of these stages, as far as they are loaded, can use of what is stored of passages."""
         late = [one.model.stored_as for one in self._ready(stages) if isinstance(one, LateReranker)]
         return Stored(frozenset(one.fingerprint for one in self.tokenizers(stages)), frozenset(late))
+
+    def scales(self, stages: Iterable[Stage], query: str) -> dict[str, Scale]:
+        """Return by name on what scale the raw scores of these stages are for a query."""
+        found = {}
+        for stage in stages:
+            late = [one.model.query_vectors(query) for one in self._ready([stage]) if isinstance(one, LateReranker)]
+            found[stage.name] = scale_of(stage, *late)
+        return found
 
     def token_encoder(self) -> TokenEncoder | None:
         """Return what makes the token vectors that the settings want stored; waits for its model. Raises: ConfigError."""

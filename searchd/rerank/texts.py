@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from indexer.errors import Busy, TransientError
 from searchd.rerank.cascade import Cascade
+from searchd.rerank.scales import Scale
 from searchd.rerank.types import never
 from searchd.settings import OPTIONS, Stage
 from searchd.types import Candidate, RerankRequest, StageReport
@@ -123,19 +123,19 @@ def _ranked(ordered: Sequence[Candidate], reports: Sequence[StageReport]) -> tup
     )
 
 
-def relevance_scores(texts: Sequence[RankedText]) -> list[float]:
+def relevance_scores(texts: Sequence[RankedText], scales: Mapping[str, Scale]) -> list[float]:
     """Return a number from 0 to 1 for each text, never rising in the order given; not a calibrated probability.
 
-    It is the float32 sigmoid of the raw score. Scores of different stages are not comparable: a text that did not reach
-    the last stage gets its own stage's, but never more than the text before it.
+    It is what the scale of the text's last stage makes of its raw score. Scores of different stages are not comparable: a
+    text that did not reach the last stage gets its own stage's, but never more than the text before it.
     """
     if not texts:
         return []
-    raw = np.array([text.score for text in texts], dtype=np.float32)
-    return [float(value) for value in np.minimum.accumulate(sigmoid(raw))]
-
-
-def sigmoid(raw: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return 1 / (1 + e^-x) in float32, without overflow."""
-    small = np.exp(-np.abs(raw))
-    return np.where(raw >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32)
+    found = np.empty(len(texts), dtype=np.float32)
+    for stage in {text.stage for text in texts}:
+        scored = {place: text.scores[stage] for place, text in enumerate(texts) if stage in text.scores}
+        numbers = scales[stage].relevance(np.array(list(scored.values()), dtype=np.float32))
+        for place, number in zip(scored, numbers, strict=True):
+            if texts[place].stage == stage:
+                found[place] = number
+    return [float(value) for value in np.minimum.accumulate(found)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from indexer.status import CollectionStatus
 from indexer.types import Block, Document
+from searchd.rerank.scales import Scale
 from searchd.rerank.texts import RankedText, TextRanking
 from searchd.settings import Profile, Settings, Stage
 from searchd.types import Candidate, Highlight, Hit, SearchResponse, StageReport
@@ -198,6 +199,9 @@ def status_page(text: str) -> StatusPage:
     )
 
 
+SCALES = {"small": Scale("logit"), "large": Scale("cosine", 8)}
+
+
 def text_ranking() -> TextRanking:
     """Return three texts through two stages, of which the second one read two."""
     texts = (
@@ -210,7 +214,7 @@ def text_ranking() -> TextRanking:
 
 def playground_page(text: str) -> PlaygroundPage:
     """Return the playground with `text` wherever text from outside can be."""
-    moves = moves_of(text_ranking(), (text, text, text), 20.0, (text,), 2)
+    moves = moves_of(text_ranking(), SCALES, (text, text, text), 20.0, (text,), 2)
     pasted = Pasted(text, text, "default", text)
     stages = (Stage(name="big", kind="causal", model="m"),)
     settings = Settings(profiles={"default": Profile(stages=stages), "other": Profile()})

@@ -28,7 +28,7 @@ PASSAGES = ("Parcels leave every evening.", "The valve is closed slowly.", "Oil 
 
 class TestMoves:
     def test_a_row_says_where_its_passage_went_and_what_it_got(self) -> None:
-        moves = moves_of(samples.text_ranking(), PASSAGES, 12.4, (), 2)
+        moves = moves_of(samples.text_ranking(), samples.SCALES, PASSAGES, 12.4, (), 2)
         first, second, third = moves.rows
         assert (first.rank, first.given, first.text, first.right) == (1, 3, PASSAGES[2], True)
         assert [(cell.rank, cell.moved, cell.score) for cell in first.cells] == [(2, 1, 1.5), (1, 1, 4.0)]
@@ -36,24 +36,27 @@ class TestMoves:
         assert [(cell.rank, cell.moved, cell.score) for cell in third.cells] == [(3, -2, -0.5), (3, 0, None)]
         assert moves.verdict == "The passage that answers this stood at 3, 2 after small, 1 after large."
         assert [stage.words for stage in moves.stages] == ["3 of 3 in 11 ms", "2 of 2 in 7 ms"]
+        assert [stage.scale for stage in moves.stages] == ["logits", "cosines"]
 
     def test_a_stage_that_scored_nothing_has_no_column_and_is_still_named(self) -> None:
         text = RankedText(0, "small", {"small": 1.0}, {"small": 1})
         reports = (StageReport("small", "full", 1, 1, 3.0), StageReport("large", "failed", 0, 1, 2.0, "it broke"))
-        moves = moves_of(TextRanking((text,), reports), PASSAGES[:1], 9.0, ("large failed: it broke",), None)
+        moves = moves_of(
+            TextRanking((text,), reports), samples.SCALES, PASSAGES[:1], 9.0, ("large failed: it broke",), None
+        )
         assert [stage.name for stage in moves.columns] == ["small"]
         page = markup(page_of(Settings(), Pasted("q", PASSAGES[0]), moves=moves))
         assert "large failed: it broke" in page
         assert moves.verdict == ""
 
     def test_lines_run_from_the_place_as_pasted_to_the_last_one_while_they_can_be_told_apart(self) -> None:
-        drawing = moves_of(samples.text_ranking(), PASSAGES, 1.0, (), None).drawing
+        drawing = moves_of(samples.text_ranking(), samples.SCALES, PASSAGES, 1.0, (), None).drawing
         assert drawing is not None
         assert [name for _, name in drawing.columns] == ["as pasted", "small", "large"]
         assert len({line.start for line in drawing.lines}) == len({line.end for line in drawing.lines}) == 3
         many = tuple(RankedText(n, "small", {"small": -n}, {"small": n + 1}) for n in range(MAX_DRAWN + 1))
         report = (StageReport("small", "full", len(many), len(many), 3.0),)
-        assert moves_of(TextRanking(many, report), ["a"] * len(many), 1.0, (), None).drawing is None
+        assert moves_of(TextRanking(many, report), samples.SCALES, ["a"] * len(many), 1.0, (), None).drawing is None
 
 
 class TestForm:
@@ -113,7 +116,7 @@ def test_a_reader_pastes_and_sees_the_order_without_javascript(visit: Visit, add
     expect(rows.first.locator(".cell").first).to_contain_text("▲ 2")
     expect(page.locator(".order .ran")).to_contain_text(re.compile(r"small 3 of 3 in [\d,]+ ms"))
     expect(page.locator(".order .ran")).to_contain_text(re.compile(r"large 3 of 3 in [\d,]+ ms"))
-    expect(page.locator(".order")).to_contain_text("they are no probabilities")
+    expect(page.locator(".order")).to_contain_text("on the scale that its column names, and not calibrated")
     assert page.get_by_label("Query").input_value() == "oil change"
     assert page.get_by_label("Passages").input_value() == "\n".join(PASSAGES)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,11 +17,17 @@ from numpy.typing import NDArray
 
 from searchd.api.rerank import MAX_BODY_BYTES
 from searchd.app import create_app
+from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.table import RerankerCache
 from searchd.rerank.types import LongInstruction, PassageText, Reranker, ScoreRequest
 from searchd.services import Services
 from searchd.settings import Key, Profile, Stage
 from tests.searchd.api.conftest import HOST, Client, TestClient, problem
 from tests.searchd.library import CountingReranker, counting, services_over
+from tests.searchd.rerank.http_server import service
+from tests.searchd.rerank.late_models import write_stanford
+from tests.searchd.rerank.provider_servers import KEY as PROVIDER_KEY
+from tests.searchd.rerank.provider_servers import SERVERS, share
 from tests.web.product import running
 
 QUERY = "oil filter pump"
@@ -327,6 +335,29 @@ def test_a_later_stage_that_fails_is_named_and_the_order_before_it_is_answered(s
     assert [one["status"] == "full" for one in body["stages"]] == [True, False]
     assert answer.headers["x-search-degraded"] == "large"
     assert any(said.startswith("large ") for said in body["meta"]["warnings"])
+
+
+def test_no_scale_is_squeezed_through_anothers_sigmoid(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cohere's probabilities come through as they are, and a ColBERT's sums of cosines do not all become 1."""
+    monkeypatch.setenv("COHERE_API_KEY", PROVIDER_KEY)
+    colbert = write_stanford(tmp_path / "colbert", metadata={"query_maxlen": 32})
+    with service(SERVERS["cohere"]) as server:
+        stages = (
+            Stage(name="far", kind="remote", provider="cohere", model="m", url=server.url),
+            Stage(name="late", kind="late_interaction", model=str(colbert)),
+        )
+        settings = changed(services.settings, dtype="float32", profiles={"default": Profile(stages=stages)})
+        cache = RerankerCache(settings, Scheduler(services.engine.device))
+        opened = replace(services_over(services.engine, settings, cache.of), rerankers=cache)
+        with TestClient(create_app(opened), base_url=HOST) as client:
+            far = [one["relevance_score"] for one in post(client, model="far").json()["results"]]
+            late = [one["relevance_score"] for one in post(client, model="late").json()["results"]]
+            raw = [one["score"] for one in post(client, "/rerank", raw_scores=True, stages=["late"]).json()]
+    assert far == pytest.approx(sorted((share(QUERY, text) for text in DOCUMENTS), reverse=True), abs=1e-6)
+    assert late == pytest.approx([(score / 32 + 1) / 2 for score in raw], abs=1e-6)
+    assert 1 > late[0] > late[-1] > 0
 
 
 def test_a_caller_who_leaves_stops_the_work(services: Services) -> None:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import MultiVectorEncoder
 from transformers import AutoTokenizer, BertModel, XLMRobertaModel
 
-from indexer.device import Device
+from indexer.device import Device, Priority
 from indexer.errors import ConfigError
 from searchd.rerank.late_interaction import load_late_interaction
 from searchd.rerank.late_stored import LateReranker
@@ -214,6 +214,17 @@ def test_a_query_is_computed_once(folders: dict[str, Path], scheduler: Scheduler
     first = scheduler.device.run(lambda: model._query_vectors(state), priority=0)  # type: ignore[arg-type]
     assert model._query_vectors(model.frame(QUERY, "", 512).state) is first
     assert first.shape == (32, 16)
+
+
+@pytest.mark.parametrize("query", [QUERY, LONG_QUERY, ""], ids=["short", "long", "empty"])
+def test_as_many_products_are_summed_as_a_query_has_vectors(
+    named: tuple[LateReranker, Form, Path], query: str, scheduler: Scheduler
+) -> None:
+    model = named[0].model
+    state = model.frame(query, "", 64).state
+    vectors = scheduler.device.run(lambda: model.query_array(state), priority=Priority.QUERY)
+    assert model.query_vectors(query) == len(vectors)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
 
 
 def test_bfloat16_is_close_and_another_model(folders: dict[str, Path], scheduler: Scheduler) -> None:

@@ -8,15 +8,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from indexer.engine import Engine
 from indexer.errors import Busy, InputError, NotFound, TransientError
+from searchd.rerank import scales
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.choosing import check_instruction, choices, choose, shortened
 from searchd.rerank.lengths import measured, tokens_of_parts
+from searchd.rerank.providers import PROVIDERS
+from searchd.rerank.scales import Scale, scale_of
+from searchd.rerank.table import RERANKERS
 from searchd.rerank.texts import TextRanking, relevance_scores, rerank_texts
 from searchd.rerank.types import PassageText, ScoreRequest
 from searchd.services import Services
@@ -120,13 +125,50 @@ def test_only_the_beginning_is_read_where_that_is_asked_for() -> None:
     assert not reranker.asked[0][0].parts
 
 
+LOGITS = {"small": Scale("logit"), "large": Scale("logit")}
+
+
 def test_relevance_never_rises_and_a_lone_stage_gives_the_sigmoid() -> None:
     scores = {"a": -30.0, "b": 3.0, "c": 0.0, "d": 40.0, "e": -1.0, "f": 8.0}
     alone = ranked((SMALL, Listed(scores)))
     expected = sorted((1 / (1 + math.exp(-score)) for score in scores.values()), reverse=True)
-    np.testing.assert_allclose(relevance_scores(alone.texts), expected, rtol=1e-5)
-    both = relevance_scores(ranked((SMALL, Listed(scores)), (LARGE, Listed(FALLING))).texts)
+    np.testing.assert_allclose(relevance_scores(alone.texts, LOGITS), expected, rtol=1e-5)
+    both = relevance_scores(ranked((SMALL, Listed(scores)), (LARGE, Listed(FALLING))).texts, LOGITS)
     assert all(0 <= low <= high <= 1 for high, low in itertools.pairwise(both))
+
+
+@pytest.mark.parametrize(
+    ("scale", "raw", "expected"),
+    [
+        (Scale("probability"), [0.9, 0.2], [0.9, 0.2]),
+        (Scale("probability"), [1.5, -0.1], [1.0, 0.0]),
+        (Scale("cosine", 32), [32.0, 24.0, 23.0, 0.0, -32.0], [1.0, 0.875, 0.859375, 0.5, 0.0]),
+        (Scale("cosine"), [0.8, -0.5], [0.9, 0.25]),
+        (Scale("order"), [4.0, 3.0, 2.0, 1.0], [0.875, 0.625, 0.375, 0.125]),
+        (Scale("order"), [1.0], [0.5]),
+        (Scale("logit"), [20.0, 0.0, -200.0], [1.0, 0.5, 0.0]),
+    ],
+    ids=str,
+)
+def test_each_scale_becomes_a_number_from_nought_to_one(scale: Scale, raw: list[float], expected: list[float]) -> None:
+    found = scale.relevance(np.array(raw, dtype=np.float32))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found.dtype == np.float32
+
+
+def test_a_cascade_of_two_scales_reads_each_score_by_its_own_stage() -> None:
+    shares = dict(zip(LETTERS, (0.1, 0.2, 0.3, 0.7, 0.8, 0.9), strict=True))
+    ranking = ranked((SMALL, Listed(shares)), (LARGE, Listed({"d": 3.0, "e": 2.0, "f": 1.0})))
+    found = relevance_scores(ranking.texts, {"small": Scale("probability"), "large": Scale("order")})
+    assert found == pytest.approx([5 / 6, 3 / 6, 1 / 6, 1 / 6, 1 / 6, 0.1], abs=1e-6)
+
+
+def test_every_kind_and_provider_has_a_scale() -> None:
+    assert set(scales.KINDS) | {"remote"} == set(RERANKERS)
+    assert set(scales.PROVIDERS) == set(PROVIDERS)
+    far = Stage(name="far", kind="remote", provider="jina", model="jinaai/jina-reranker-v3")
+    assert scale_of(far).name == "cosine"
+    assert scale_of(msgspec.structs.replace(far, model="jina-reranker-v2-base-multilingual")).name == "probability"
 
 
 def test_a_text_that_was_not_scored_is_an_error_that_says_why() -> None:
