@@ -38,9 +38,10 @@ class Services:
         self.rerankers.check(dict.fromkeys(stages))
 
     def close(self) -> None:
-        """Stop the worker after its batch, then close the engine."""
+        """Stop the worker after its batch, then close rerankers and the engine."""
         if self.worker is not None:
             self.worker.stop()
+        self.rerankers.close()
         self.engine.close()
 
 
@@ -51,6 +52,7 @@ def build_services(settings: Settings, *, worker: bool = True, check: bool = Tru
     a live index are refused. Raises: StaleIndex, ConfigError, TransientError.
     """
     engine = Engine.open(settings, check=check)
+    rerankers: RerankerCache | None = None
     try:
         scores = ScoreCache(settings.score_cache) if settings.score_cache else None
         metrics = SearchMetrics()
@@ -65,6 +67,8 @@ def build_services(settings: Settings, *, worker: bool = True, check: bool = Tru
         if running is None or not needs_owner(settings):
             engine.start_refresher()
     except BaseException:
+        if rerankers is not None:
+            rerankers.close()
         engine.close()
         raise
     return Services(settings, engine, pipeline, rerankers, running, engine.clock())

@@ -47,6 +47,9 @@ PASSING = (408, 424, 425, 429)
 """Statuses under 500 that may be another one in a moment; 424 is a failed batch of TEI."""
 
 
+CLOSED = "the reranking service is asked nothing more: this daemon is being shut down"
+
+
 class Refused(ConfigError):
     """The service said that key, address or request is wrong: asked again it says the same."""
 
@@ -102,16 +105,30 @@ class Endpoint:
             timeout=None,  # noqa: S113  # the whole call has a deadline; httpx's timeouts are for its steps
             trust_env=not is_loopback(url.host),  # the proxies of the environment
         )
+        self._closed = False
+        self._lock = threading.Lock()
+        """Nothing is sent after, or while, it is closed."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rerank-http", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Close connections and end the thread."""
-        asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result()
+        """Give up calls in hand, close connections and end the thread."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _end(self) -> None:
+        calls = asyncio.all_tasks() - {asyncio.current_task()}
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await self._client.aclose()
 
     def post(self, body: Any, read: Callable[[bytes], T], request: ScoreRequest) -> T:
         """Send a body and return what `read` makes of the answer; try again if that can end in time.
@@ -163,7 +180,10 @@ class Endpoint:
         """Wait for the answer, whatever its status, until the deadline or the caller goes away."""
         if self._clock() >= end:
             raise _Gone  # never sent: it tells nothing of the service
-        sent = asyncio.run_coroutine_threadsafe(self._send(content), self._loop)
+        with self._lock:
+            if self._closed:
+                raise TransientError(CLOSED)
+            sent = asyncio.run_coroutine_threadsafe(self._send(content), self._loop)
         try:
             while not sent.done():
                 left = end - self._clock()
@@ -173,6 +193,8 @@ class Endpoint:
                     raise _Gone
                 concurrent.futures.wait([sent], min(POLL_S, left))
             return sent.result()
+        except concurrent.futures.CancelledError as error:
+            raise TransientError(CLOSED) from error
         except httpx.HTTPError as error:
             said = f"{self.url.host} cannot be asked: {type(error).__name__}: {error}"
             raise _Passing(TransientError(said)) from error

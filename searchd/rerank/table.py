@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import Busy, ConfigError
+from indexer.errors import Busy, ConfigError, TransientError
 from indexer.token_vectors import TokenEncoder
 from indexer.tokens import PassageTokenizer
 from searchd.rerank.cached import CachedReranker
@@ -21,10 +21,10 @@ from searchd.rerank.causal import load_causal
 from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.late_interaction import load_late_interaction
 from searchd.rerank.late_stored import LateEncoder, LateReranker
-from searchd.rerank.listwise import load_listwise
+from searchd.rerank.listwise import ListwiseReranker, load_listwise
 from searchd.rerank.local import LocalReranker
 from searchd.rerank.onnx import load_onnx
-from searchd.rerank.remote import JOINT_MODELS, load_remote
+from searchd.rerank.remote import JOINT_MODELS, RemoteReranker, load_remote
 from searchd.rerank.scales import Scale, scale_of
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.score_cache import ScoreCache
@@ -124,12 +124,18 @@ class RerankerCache:
         self._clock = clock
         self._known: dict[Stage, LoadingReranker] = {}
         self._loaded: dict[Stage, Reranker] = {}
+        self._closed = False
         self._lock = threading.Lock()
 
     def of(self, stage: Stage) -> Reranker:
-        """Return a stage's reranker at once; its model is loaded in the background on first use."""
+        """Return a stage's reranker at once; its model is loaded in the background on first use.
+
+        Raises: TransientError once this is closed.
+        """
         key = loaded_as(stage)
         with self._lock:
+            if self._closed:
+                raise TransientError("the models are being shut down")
             known = self._known.get(key)
             stale = known is not None and known.failed_at is not None and self._clock() >= known.failed_at + RETRY_S
             if known is None or stale:
@@ -142,12 +148,26 @@ class RerankerCache:
         metrics, name = self.scheduler.metrics, reranker.fingerprint
         metrics.named(name, key.kind, shown_model(key))
         with self._lock:
-            self._loaded[key] = reranker
+            closed = self._closed
+            if not closed:
+                self._loaded[key] = reranker
+        if closed:
+            close(reranker)
+            raise TransientError("the models are being shut down")
         if self.scores is None or not reusable(key):
             return reranker
         kept_s = None if key.kind in LOCAL_KINDS else REMOTE_KEPT_S
         note = functools.partial(metrics.looked_up, name)
         return CachedReranker(reranker, self.scores, note, kept_s=kept_s, clock=self._clock)
+
+    def close(self) -> None:
+        """Close what rerankers hold open, connections above all; one that is still loading is closed when it is there."""
+        with self._lock:
+            self._closed = True
+            loaded = list(self._loaded.values())
+            self._loaded.clear()
+        for reranker in loaded:
+            close(reranker)
 
     def check(self, stages: Iterable[Stage]) -> None:
         """Load every model of these stages and score some pairs, so that serving starts warm. Raises: ConfigError."""
@@ -201,6 +221,12 @@ class RerankerCache:
         """Return the models that are loaded, as all may see them, each with how it runs."""
         with self._lock:
             return sorted({(shown_model(key), path_of(key, reranker)) for key, reranker in self._loaded.items()})
+
+
+def close(reranker: Reranker) -> None:
+    """Close a reranker that holds something open: those whose model is behind an API."""
+    if isinstance(reranker, RemoteReranker | ListwiseReranker):
+        reranker.close()
 
 
 def loaded_as(stage: Stage) -> Stage:

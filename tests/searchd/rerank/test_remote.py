@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from indexer.device import Device
 from indexer.errors import Busy, ConfigError, TransientError
-from indexer.settings import Settings, load_settings
+from indexer.settings import load_settings
 from searchd import settings as searchd_settings
 from searchd.rerank.address import address
 from searchd.rerank.breaker import FAILURES, PAUSE_S, Breaker
@@ -25,8 +27,11 @@ from searchd.rerank.cascade import Cascade
 from searchd.rerank.http import ATTEMPTS, FAIR_S, Endpoint, Refused, seconds_to_wait
 from searchd.rerank.providers import PROVIDERS
 from searchd.rerank.remote import LEAST_PART_BYTES, RemoteReranker, load_remote, text_parts
-from searchd.rerank.types import BadScores, PassageText, ScoreRequest
-from searchd.settings import INSTRUCTED_PROVIDERS, Profile, Stage
+from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.table import RERANKERS, RerankerCache
+from searchd.rerank.types import BadScores, PassageText, Reranker, ScoreRequest
+from searchd.services import build_services
+from searchd.settings import INSTRUCTED_PROVIDERS, Profile, Settings, Stage
 from searchd.types import Candidate, RerankRequest
 from tests.searchd.rerank.http_server import TRUNCATED, Fault, Service, service, spoilt
 from tests.searchd.rerank.provider_servers import KEY, MODEL, SERVERS, share
@@ -618,6 +623,65 @@ def test_an_instruction_for_a_provider_that_takes_none_is_refused_with_the_setti
     assert not Stage(name="far", kind="remote", provider="jina").takes_instruction
     with pytest.raises(ValueError, match="provider is for stages of kind remote"):
         Profile(stages=(Stage(name="near", provider="cohere"),))
+
+
+# -- closing --------------------------------------------------------------------------------------------------------
+
+
+def connections() -> int:
+    """Return how many threads hold connections to services."""
+    return sum(thread.name == "rerank-http" for thread in threading.enumerate())
+
+
+def test_services_close_the_connections_of_their_rerankers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COHERE_API_KEY", KEY)
+    before = connections()
+    with service(SERVERS["cohere"]) as server:
+        far = Stage(name="far", kind="remote", provider="cohere", model=MODEL, url=server.url)
+        chat = Stage(name="chat", kind="listwise", model="m", url=f"{server.url}/v1", enabled=False)
+        settings = Settings(data_dir=str(tmp_path), profiles={"default": Profile(stages=(far, chat))})
+        services = build_services(settings, worker=False)
+        try:
+            assert len(services.rerankers.of(far).score(asks(), PASSAGES)) == len(PASSAGES)
+            assert len(services.rerankers.of(chat).fingerprint) == 64
+            assert connections() == before + 2
+        finally:
+            services.close()
+        assert connections() == before
+        with pytest.raises(TransientError, match="shut down"):
+            services.rerankers.of(far)
+        services.close()
+
+
+def test_a_reranker_that_is_still_loading_when_all_is_closed_is_closed_when_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COHERE_API_KEY", KEY)
+    before, come = connections(), threading.Event()
+
+    def slowly(*given: Any) -> Reranker:
+        come.wait(10)
+        return load_remote(*given)
+
+    monkeypatch.setitem(RERANKERS, "remote", slowly)
+    cache = RerankerCache(Settings(), Scheduler(Device(Settings())))
+    loading = cache.of(Stage(name="far", kind="remote", provider="cohere", model=MODEL))
+    cache.close()
+    come.set()
+    with pytest.raises(TransientError, match="shut down"):
+        _ = loading.fingerprint
+    assert connections() == before
+
+
+def test_a_call_in_hand_ends_when_its_connection_is_closed(cohere: tuple[RemoteReranker, Service]) -> None:
+    reranker, server = cohere
+    server.plan = [Fault(wait_s=30)]
+    threading.Timer(0.2, reranker.close).start()
+    started = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(TransientError, match="shut down"):
+            reranker.score(asks(deadline=soon()), PASSAGES)
+    assert time.monotonic() - started < 5
 
 
 # -- in the cascade -------------------------------------------------------------------------------------------------
