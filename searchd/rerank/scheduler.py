@@ -198,6 +198,7 @@ class Scheduler:
                 return []
         else:
             self.costs.learn(batch.model.fingerprint, batch.longest, batch.tokens, time.perf_counter() - started)
+            self.memory.ran_well(batch.model.fingerprint, batch.tokens)
             self._note(batch)
             self._scored(batch, scores)
             return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from indexer.errors import Busy, ConfigError
 from searchd.rerank import scheduler as module
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.local import LocalReranker, Pair
-from searchd.rerank.memory import PAUSE_S, SHORTAGES, WITHIN_S
+from searchd.rerank.memory import CLEAN, FIRST_WAIT_S, MOST_WAIT_S, PAUSE_S, SHORTAGES, WITHIN_S
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.table import RERANKERS, RerankerCache
 from searchd.rerank.types import Reranker
@@ -78,6 +79,64 @@ def test_a_batch_that_does_not_fit_runs_in_halves_and_no_later_one_is_as_large(s
     assert scheduler.score(model, pairs(*[97] * 40), asked()).tolist() == [97] * 40
     assert model.failed == []
     assert [len(batch) for batch in model.batches] == [4] * 10
+
+
+def rounds(scheduler: Scheduler, model: SmallMemory, count: int) -> None:
+    for _ in range(count):
+        assert scheduler.score(model, pairs(*[97] * 16), asked()).tolist() == [97] * 16
+
+
+def test_batches_grow_again_by_and_by_once_there_is_memory_again(scheduler: Scheduler, now: list[float]) -> None:
+    model = SmallMemory(500)
+    rounds(scheduler, model, 1)
+    assert scheduler.memory.most_tokens("small") == 400
+    model.tokens = 100_000
+    rounds(scheduler, model, CLEAN)
+    assert scheduler.memory.most_tokens("small") == 400, "not before some time has passed"
+    seen = []
+    for _ in range(7):
+        now[0] += FIRST_WAIT_S
+        rounds(scheduler, model, 1)
+        seen.append(scheduler.memory.most_tokens("small"))
+        rounds(scheduler, model, CLEAN)
+    assert seen == [500, 625, 782, 978, 1223, 1529, 1912]
+    model.batches.clear()
+    rounds(scheduler, model, 1)
+    assert [len(batch) for batch in model.batches] == [16]
+    assert len(model.failed) == 2, "those of the first round"
+
+
+def test_a_step_that_fails_is_taken_back_and_the_next_waits_twice_as_long(
+    scheduler: Scheduler, now: list[float]
+) -> None:
+    model = SmallMemory(450)
+    rounds(scheduler, model, CLEAN)
+    failed: list[float] = []
+    for _ in range(60):
+        now[0] += FIRST_WAIT_S / 2
+        before = len(model.failed)
+        rounds(scheduler, model, CLEAN // 2)
+        failed += [now[0] - 1000] * (len(model.failed) - before)
+    assert scheduler.memory.most_tokens("small") in (400, 500)
+    waits = [later - sooner for sooner, later in itertools.pairwise(failed)]
+    assert waits == sorted(waits)
+    assert len(failed) <= 5, "in half an hour"
+    assert all(len(batch) <= 5 for batch in model.failed[2:])
+    model.tokens = 100_000
+    now[0] += MOST_WAIT_S
+    for _ in range(8):
+        rounds(scheduler, model, CLEAN)
+        now[0] += FIRST_WAIT_S
+    assert scheduler.memory.most_tokens("small") >= 1600, "once a step has held, the next ones wait as the first did"
+
+
+def test_a_bound_that_nobody_needs_does_not_grow(scheduler: Scheduler, now: list[float]) -> None:
+    model = SmallMemory(500)
+    rounds(scheduler, model, 1)
+    for _ in range(100):
+        now[0] += FIRST_WAIT_S
+        assert scheduler.score(model, pairs(50), asked()).tolist() == [50]
+    assert scheduler.memory.most_tokens("small") == 400
 
 
 def test_halves_of_a_batch_that_several_requests_share_come_back_to_each(scheduler: Scheduler) -> None:
