@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.errors import Busy
 from searchd.rerank.local import LocalModel, Pair
 from searchd.rerank.types import ScoreRequest
 
@@ -35,6 +36,8 @@ class Ticket:
     since: float
     running: int = 0
     error: BaseException | None = None
+    unfit: Busy | None = None
+    """Why some pairs have no score, if they did not fit into memory."""
     ended: threading.Event = field(default_factory=threading.Event)
 
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.errors import TransientError
 from searchd.rerank.score_cache import ScoreCache, keys_of
-from searchd.rerank.types import PassageText, Reranker, ScoreRequest
+from searchd.rerank.types import PartScores, PassageText, Reranker, ScoreRequest, public_reason
 
 
 class CachedReranker:
@@ -66,14 +67,23 @@ class CachedReranker:
         self._note(len(keys) - len(missing), len(missing))
         if not missing:
             return scores
+        part: PartScores | None = None
         try:
             new = self._reranker.score(request, [passages[place] for place in missing])
+        except PartScores as error:
+            part, new = error, error.scores
+        except TransientError as error:
+            if request.whole or len(missing) == len(keys):
+                raise
+            raise PartScores(scores, public_reason(error)) from error
         except TimeoutError as error:
             if len(missing) == len(keys) or str(error):
                 raise
             return scores
         scores[missing] = new
         self._cache.keep([keys[place] for place in missing], new)
+        if part is not None:
+            raise part.with_scores(scores) from part.__cause__
         return scores
 
     def _keys(self, request: ScoreRequest, passages: Sequence[PassageText]) -> list[bytes]:

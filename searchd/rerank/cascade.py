@@ -11,16 +11,24 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import Busy, InputError
+from indexer.errors import Busy, InputError, TransientError
 from searchd.rerank.early_stop import stop_at, stop_margins
 from searchd.rerank.order import apply_scores, fused_scores
 from searchd.rerank.text import passage_text
-from searchd.rerank.types import BadScores, LongInstruction, PassageText, Reranker, ScoreRequest
+from searchd.rerank.types import (
+    BadScores,
+    LongInstruction,
+    PartScores,
+    PassageText,
+    Reranker,
+    ScoreRequest,
+    public_reason,
+)
 from searchd.settings import Stage
 from searchd.types import Candidate, RerankRequest, StageReport, StageStatus
 
@@ -57,6 +65,8 @@ class _Work:
     reranker: Reranker
     limit: str
     started: float
+    unscored: dict[str, str] = field(default_factory=dict)
+    """Passages that can have no score, by id, and why."""
 
     @property
     def may_stop(self) -> bool:
@@ -127,10 +137,9 @@ class Cascade:
             if isinstance(error, LongInstruction) and request.instruction is not None:
                 raise InputError(str(error), code="invalid_parameter") from error
             log.exception("stage %s failed", stage.name)
-            logits.clear()
-            # Every reader sees a reason; the words of a library's or a model's error name folders and hosts.
-            said = str(error) if isinstance(error, BadScores) else f"{type(error).__name__}; the daemon's log says more"
-            ended = _End("failed", said)
+            if not isinstance(error, TransientError):
+                logits.clear()
+            ended = _End("partial" if logits else "failed", public_reason(error))
         ms = (self._clock() - started) * 1000
         counting = {
             one.passage_id: logits[one.passage_id] for one in entering[: ended.settled_at] if one.passage_id in logits
@@ -155,15 +164,17 @@ class Cascade:
             return _End("skipped", "no time was left for it")
         passages = [PassageText(passage_text(candidate), candidate.tokens, candidate.vectors) for candidate in entering]
         work = _Work(wish, stage, entering, passages, self._load(stage), limit, started)
-        while len(logits) < len(entering):
+        while len(logits) + len(work.unscored) < len(entering):
             ended = self._score_some(work, logits)
             if ended is not None:
                 return ended
+        if work.unscored:
+            return _End("partial" if logits else "skipped", next(iter(work.unscored.values())))
         return _End("full")
 
     def _score_some(self, work: _Work, logits: dict[str, float]) -> _End | None:
         """Score the next ones into `logits`; return how the stage ended, None if it goes on."""
-        wish, count, done = work.wish, len(work.entering), len(logits)
+        wish, count, done = work.wish, len(work.entering), len(logits) + len(work.unscored)
         if wish.cancelled():
             return _End("partial" if logits else "skipped", CALLER_GONE)
         end = wish.deadline or 0.0
@@ -177,15 +188,25 @@ class Cascade:
         batch = work.entering[done : done + fitting]
         try:
             scores = work.reranker.score(wish, work.passages[done : done + fitting])
+        except PartScores as part:
+            log.warning("stage %s has scores in part: %s", work.stage.name, part.__cause__)
+            logits |= (found := by_id(batch, part.scores))
+            work.unscored.update((one.passage_id, str(part)) for one in batch if one.passage_id not in found)
+            # Of a listwise order all have a place, though not all windows were ordered.
+            return None if len(found) < len(batch) else _End("partial", str(part))
         except TimeoutError as error:
             said = str(error)
             if not said and done:
                 return out_of_time(work.limit, logits, work.entering)
             return _End("failed", said or f"no answer within {(self._clock() - work.started) * 1000:.0f} ms")
         logits |= by_id(batch, scores)
-        if work.may_stop and (settled := settled_at(work.stage, work.entering, logits, done)) is not None:
+        if (
+            work.may_stop
+            and not work.unscored
+            and (settled := settled_at(work.stage, work.entering, logits, done)) is not None
+        ):
             return _End("full", f"settled after {settled} of {count}", settled)
-        if len(logits) == done + len(batch):
+        if len(logits) + len(work.unscored) == done + len(batch):
             return None
         if self._clock() < end and not wish.cancelled():
             raise BadScores("a score is not a number")

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.device import Priority
+from indexer.errors import TransientError
 from indexer.store.token_vectors import TokenVectors
 from searchd.rerank.local import LocalReranker, Pair
 from searchd.rerank.scheduler import Scheduler
-from searchd.rerank.types import PassageText, ScoreRequest
+from searchd.rerank.types import PartScores, PassageText, ScoreRequest, public_reason
 
 if TYPE_CHECKING:
     from searchd.rerank.late_interaction import LateInteractionModel
@@ -96,6 +97,13 @@ class LateReranker:
             except TimeoutError:
                 if len(missing) == len(passages):
                     raise
+            except PartScores as part:
+                scores[missing] = part.scores
+                raise part.with_scores(scores) from part.__cause__
+            except TransientError as error:
+                if request.whole or len(missing) == len(passages):
+                    raise
+                raise PartScores(scores, public_reason(error)) from error
         return scores
 
     def _stored(self, request: ScoreRequest, passage: PassageText) -> TokenVectors | None:

@@ -2,10 +2,11 @@
 
 RankGPT, RankZephyr and any chat model behind an OpenAI-compatible API (vLLM, Ollama). Takes passages in the order they
 have; gives n - place as scores, so they tell an order and nothing else. Whatever the model answers, no passage is lost or
-repeated. A window that cannot be ordered fails the whole: windows ordered so far are the list's tail, and a stage that
-scored only those would put them first. A model reads all of a window at once, so a long passage cannot go in parts: it is
-cut at `PASSAGE_WORDS`. Passages are not to be trusted: each is one line that no other identifier can stand in, and of an
-answer only identifiers are read, so that the worst a text can do is to move passages within its window.
+repeated. If time is up or the service goes away after some windows, all passages have a place none the less: what the
+windows ordered, the list's tail, stands behind what was before it. A model reads all of a window at once, so a long
+passage cannot go in parts: it is cut at `PASSAGE_WORDS`. Passages are not to be trusted: each is one line that no other
+identifier can stand in, and of an answer only identifiers are read, so that the worst a text can do is to move passages
+within its window.
 Source: Sun et al., RankGPT, EMNLP 2023; Pradeep et al., RankZephyr, arXiv 2312.02724 (the prompt).
 """
 
@@ -19,14 +20,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ConfigError
+from indexer.errors import ConfigError, TransientError
 from indexer.settings import Settings
 from searchd.rerank.address import address, key_from
 from searchd.rerank.http import Endpoint
 from searchd.rerank.providers import decoded
 from searchd.rerank.remote import fingerprint_of
 from searchd.rerank.scheduler import Scheduler
-from searchd.rerank.types import BadScores, PassageText, Reranker, ScoreRequest
+from searchd.rerank.types import BadScores, PartScores, PassageText, Reranker, ScoreRequest, public_reason
 from searchd.settings import HOUSE_RERANKER, Stage
 
 PASSAGE_WORDS = 100
@@ -85,8 +86,8 @@ class ListwiseReranker:
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """Return float32[len(passages)]: as many as there are for the first in the model's order, 1 for the last.
 
-        Raises: TimeoutError if the deadline or a cancellation came before the last window was ordered; TransientError,
-        Refused and BadScores if a window could not be.
+        Raises: TimeoutError if the deadline or a cancellation came before a window was ordered; TransientError if the
+        service is away; PartScores, with a place for every passage, if that was so after some windows; Refused; BadScores.
         """
         order = list(range(len(passages)))
         slices = list(windows(len(passages), self._window, self._step))
@@ -94,14 +95,16 @@ class ListwiseReranker:
             seen = order[start:end]
             try:
                 ranked = self._ranked(request, [passages[place].text for place in seen])
-            except TimeoutError as error:
-                if request.cancelled():
+            except (TimeoutError, TransientError) as error:
+                if request.cancelled() or (isinstance(error, TransientError) and (request.whole or not done)):
                     raise
-                raise TimeoutError(f"time was up after {done} of {len(slices)} windows") from error
+                after = f"after {done} of {len(slices)} windows"
+                if request.whole or not done:
+                    raise TimeoutError(f"time was up {after}") from error
+                said = "time was up" if isinstance(error, TimeoutError) else public_reason(error)
+                raise PartScores(places(order), f"{said}, {after}") from error
             order[start:end] = [seen[place] for place in ranked]
-        scores = np.empty(len(passages), dtype=np.float32)
-        scores[order] = np.arange(len(passages), 0, -1, dtype=np.float32)
-        return scores
+        return places(order)
 
     def _ranked(self, request: ScoreRequest, texts: Sequence[str]) -> list[int]:
         """Return the places of a window's texts in the model's order."""
@@ -113,6 +116,13 @@ class ListwiseReranker:
             "stream": False,
         }
         return self._endpoint.post(body, lambda answer: permutation(answer_text(answer), len(texts)), request)
+
+
+def places(order: Sequence[int]) -> NDArray[np.float32]:
+    """Return float32[len(order)]: as many as there are for the first in the order, 1 for the last."""
+    scores = np.empty(len(order), dtype=np.float32)
+    scores[np.asarray(order, dtype=np.intp)] = np.arange(len(order), 0, -1, dtype=np.float32)
+    return scores
 
 
 def windows(count: int, size: int, step: int) -> Iterator[tuple[int, int]]:

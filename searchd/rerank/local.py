@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.tokens import PassageTokenizer, TokenIds
-from searchd.rerank.types import PassageText, ScoreRequest
+from searchd.rerank.types import PartScores, PassageText, ScoreRequest
 
 if TYPE_CHECKING:
     from searchd.rerank.scheduler import Scheduler
@@ -107,8 +107,10 @@ class LocalReranker:
         if not passages:
             return np.zeros(0, dtype=np.float32)
         pairs, firsts = self._parts(request, passages)
-        scores = self._scheduler.score(self.model, pairs, request)
-        best: NDArray[np.float32] = np.maximum.reduceat(scores, firsts)
+        try:
+            best: NDArray[np.float32] = np.maximum.reduceat(self._scheduler.score(self.model, pairs, request), firsts)
+        except PartScores as part:  # what was not read whole has no score
+            raise part.with_scores(np.maximum.reduceat(part.scores, firsts)) from part.__cause__
         return best
 
     def _parts(self, request: ScoreRequest, passages: Sequence[PassageText]) -> tuple[list[Pair], NDArray[np.intp]]:

@@ -13,7 +13,7 @@ import math
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from indexer.errors import Busy
@@ -76,18 +76,27 @@ class Memory:
         self._too_long: dict[str, tuple[int, float]] = {}
         self._lock = threading.Lock()
 
-    def check(self, fingerprint: str, longest: int) -> None:
-        """Let a model's pairs in. Raises: Busy, in words for every reader, while it is left alone or one is too long."""
+    def check(self, fingerprint: str) -> None:
+        """Let a model's pairs in. Raises: Busy, in words for every reader, while it is left alone."""
         with self._lock:
             left = self._closed_until.get(fingerprint, -math.inf) - self._clock()
-            length, until = self._too_long.get(fingerprint, (longest + 1, 0.0))
-            too_long_for = until - self._clock() if longest >= length else 0.0
         if left > 0:
             raise Busy(
                 f"its model ran out of GPU memory {SHORTAGES} times within a minute; tried again in {math.ceil(left)} s"
             )
-        if too_long_for > 0:
-            raise Busy(f"{too_long(longest)}; tried again in {math.ceil(too_long_for)} s")
+
+    def unfit(self, fingerprint: str, lengths: Sequence[int]) -> dict[int, Busy]:
+        """Return the places of sequences that are as long as one that did not fit alone lately, each with what to say."""
+        with self._lock:
+            known, until = self._too_long.get(fingerprint, (0, -math.inf))
+            left = until - self._clock()
+        if left <= 0:
+            return {}
+        return {
+            place: Busy(f"{too_long(length)}; tried again in {math.ceil(left)} s")
+            for place, length in enumerate(lengths)
+            if length >= known
+        }
 
     def most_tokens(self, fingerprint: str) -> float:
         """Return how many tokens a batch may have, padding included; at first half of what did not fit."""

@@ -17,13 +17,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ConfigError
+from indexer.errors import ConfigError, TransientError
 from indexer.settings import Settings
 from searchd.rerank.address import address, key_from
 from searchd.rerank.http import TOO_LONG, Endpoint, Refused
 from searchd.rerank.providers import PROVIDERS, Asked, Indexed, Provider
 from searchd.rerank.scheduler import Scheduler
-from searchd.rerank.types import BadScores, PassageText, Reranker, ScoreRequest
+from searchd.rerank.types import BadScores, PartScores, PassageText, Reranker, ScoreRequest, public_reason
 from searchd.settings import HOUSE_RERANKER, Stage
 
 OVERLAP_SHARE = 0.25
@@ -84,16 +84,18 @@ class RemoteReranker:
             parts = text_parts(passage.text.strip() or NO_TEXT, part_bytes)
             texts += parts if request.parts else parts[:1]
         scores = np.full(len(texts), np.nan, dtype=np.float32)
+        ended: TimeoutError | TransientError | None = None
         for start, end in self._calls(request, texts):
             try:
                 scores[start:end] = self._call(request, texts[start:end])
-            except TimeoutError:
-                if start == 0:
-                    raise
+            except (TimeoutError, TransientError) as error:
+                ended = error
                 break
         best: NDArray[np.float32] = np.maximum.reduceat(scores, firsts)
-        if np.isnan(best).all():
-            raise TimeoutError
+        if ended is not None and (request.whole or np.isnan(best).all()):
+            raise ended
+        if isinstance(ended, TransientError):
+            raise PartScores(best, public_reason(ended)) from ended
         return best
 
     def _call(self, request: ScoreRequest, texts: Sequence[str]) -> NDArray[np.float32]:

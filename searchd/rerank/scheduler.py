@@ -24,7 +24,7 @@ from searchd.rerank.batches import Batch, Ticket, batch_of, by_request, halves, 
 from searchd.rerank.cost import CostTable
 from searchd.rerank.local import LocalModel, Pair
 from searchd.rerank.memory import Memory, is_shortage, too_long
-from searchd.rerank.types import BadScores, ScoreRequest
+from searchd.rerank.types import BadScores, PartScores, ScoreRequest
 
 BATCH_S = {"cpu": 0.08, "mps": 0.04, "cuda": 0.02}
 """What one batch should take: a query's embedding, and who cancels, waits for that long at most."""
@@ -66,7 +66,7 @@ class Scheduler:
         At least one if the queue is empty: what was measured in a slow moment must not switch a stage off for good.
         Raises: Busy while the model is left alone.
         """
-        self.memory.check(model.fingerprint, 0)
+        self.memory.check(model.fingerprint)
         ahead, workers = self._seconds_ahead(request), self.device.workers
         fitting = self.costs.fitting(model.fingerprint, lengths, workers * seconds * MARGIN - ahead)
         if fitting is None:
@@ -82,13 +82,16 @@ class Scheduler:
     def score(self, model: LocalModel, pairs: Sequence[Pair], request: ScoreRequest) -> NDArray[np.float32]:
         """Return float32[len(pairs)]; NaN where deadline or cancellation came first.
 
-        Raises: TimeoutError if that is so of all; BadScores; Busy if the queue is full, the model is left alone, or a pair
-        does not fit into the device's memory; what the model raises.
+        Raises: TimeoutError if that is so of all; BadScores; Busy if the queue is full or the model is left alone, or if no
+        pair fits into the device's memory; PartScores if some do not; what the model raises.
         """
         ticket = self._ticket(model, pairs, request)
         if sum(ticket.lengths) > MOST_WAITING:
             raise LimitError(f"{sum(ticket.lengths):,} tokens are to be reranked; at most {MOST_WAITING:,} are at once")
-        self.memory.check(model.fingerprint, max(ticket.lengths, default=0))
+        self.memory.check(model.fingerprint)
+        if request.whole:
+            for error in self.memory.unfit(model.fingerprint, ticket.lengths).values():
+                raise error
         with self._lock:
             waiting = sum(one.lengths[place] for one in self._tickets for place in one.waiting)
             if waiting + sum(ticket.lengths) > MOST_WAITING:
@@ -101,6 +104,10 @@ class Scheduler:
         scores = self._wait(ticket)
         if ticket.error is not None:
             raise ticket.error
+        if ticket.unfit is not None:
+            if np.isnan(scores).all():
+                raise ticket.unfit
+            raise PartScores(scores, str(ticket.unfit)) from ticket.unfit
         if np.isnan(scores).all():
             raise TimeoutError
         return scores
@@ -184,6 +191,11 @@ class Scheduler:
         if all(ticket.error is not None for ticket, _ in batch.places):
             self._scored(batch, np.full(len(batch.places), np.nan, dtype=np.float32))
             return []
+        unfit = self.memory.unfit(batch.model.fingerprint, [ticket.lengths[place] for ticket, place in batch.places])
+        if unfit:
+            self._unfit([(batch.places[number][0], error) for number, error in unfit.items()])
+            rest = [one for number, one in enumerate(batch.places) if number not in unfit]
+            return [batch_of(batch.model, rest, batch.waited, halved=batch.halved)] if rest else []
         if len(batch.places) > 1 and batch.tokens > self.memory.most_tokens(batch.model.fingerprint):
             return halves(batch)  # formed before that was known, or part of what did not fit
         started = time.perf_counter()
@@ -209,15 +221,25 @@ class Scheduler:
         name, places = batch.model.fingerprint, batch.places
         self.memory.ran_out(name, batch.tokens, len(places), halved=batch.halved)
         try:
-            self.memory.check(name, 0)
+            self.memory.check(name)
         except Busy as busy:
             self._leave_alone(batch, busy)
             return []
         if len(places) == 1:
-            self._failed(batch, Busy(too_long(batch.tokens)))
+            self._unfit([(places[0][0], Busy(too_long(batch.tokens)))])
             return []
         self.metrics.ran_out_of_memory(name)
         return halves(batch)
+
+    def _unfit(self, found: Sequence[tuple[Ticket, Busy]]) -> None:
+        """End pairs that do not fit into memory: theirs is the only score that is lost, unless all are wanted or none."""
+        with self._lock:
+            for ticket, error in found:
+                ticket.unfit = ticket.unfit or error
+                if ticket.request.whole:
+                    ticket.error = error
+                    ticket.waiting.clear()
+                self._one_less(ticket)
 
     def _leave_alone(self, batch: Batch, busy: Busy) -> None:
         """Fail a batch and all else that waits for its model."""

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ConfigError
+from indexer.errors import Busy, ConfigError
 from indexer.store.token_vectors import TokenVectors
 from indexer.tokens import TokenIds
 
@@ -23,6 +23,28 @@ class LongInstruction(ConfigError):
 
 class BadScores(ValueError):
     """What a reranker gave back is no score for each passage."""
+
+
+class PartScores(Busy):
+    """Some passages got a score, the others cannot now; the message says why, in words for every reader.
+
+    Raised from what went wrong, and only where a part is of use: never for requests that are `whole`.
+    """
+
+    def __init__(self, scores: NDArray[np.float32], said: str) -> None:
+        super().__init__(said)
+        self.scores = scores
+        """As `Reranker.score` returns them, NaN where there is none."""
+
+    def with_scores(self, scores: NDArray[np.float32]) -> PartScores:
+        """Return the same of other passages."""
+        return PartScores(scores, str(self))
+
+
+def public_reason(error: BaseException) -> str:
+    """Return what every reader may know of an error: a library's or a service's words name folders and hosts."""
+    told = isinstance(error, Busy | BadScores) and str(error)
+    return told or f"{type(error).__name__}; the daemon's log says more"
 
 
 def never() -> bool:
@@ -81,5 +103,5 @@ class Reranker(Protocol):
         """Return float32[len(passages)], raw scores, higher is better, in the order given.
 
         NaN where the deadline or a cancellation came first. Raises: TimeoutError if nothing was scored by then;
-        BadScores; TransientError if there is no room for the work, or a service is away.
+        BadScores; TransientError if there is no room for the work, or a service is away, PartScores if that is so of some.
         """

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from indexer.errors import ConfigError, TransientError
 from indexer.settings import Settings
 from searchd.rerank.address import address
+from searchd.rerank.cascade import Cascade
 from searchd.rerank.http import ATTEMPTS, Endpoint
 from searchd.rerank.listwise import (
     PATH,
@@ -31,8 +32,9 @@ from searchd.rerank.listwise import (
     repaired,
     windows,
 )
-from searchd.rerank.types import BadScores, PassageText, ScoreRequest
+from searchd.rerank.types import BadScores, PartScores, PassageText, ScoreRequest
 from searchd.settings import Stage
+from searchd.types import Candidate, RerankRequest
 from tests.searchd.rerank.http_server import TRUNCATED, Asked, Fault, Service, service, spoilt
 
 ASKS = ScoreRequest("largest number", 256)
@@ -275,11 +277,32 @@ def test_a_window_that_fails_once_is_asked_for_again() -> None:
     assert places(scores)[:10] == list(range(39, 29, -1))
 
 
-def test_a_window_that_cannot_be_ordered_fails_the_whole() -> None:
+def test_a_service_that_goes_away_between_windows_leaves_the_order_so_far_and_fails_what_must_be_whole() -> None:
     with chatting(Chat()) as (reranker, server):
         server.plan = [Fault(), *[Fault(500)] * ATTEMPTS]
+        with pytest.raises(
+            PartScores, match=r"^TransientError; the daemon's log says more, after 1 of 3 windows$"
+        ) as one:
+            reranker.score(ASKS, numbers(*range(40)))
+        assert places(one.value.scores) == [*range(20), *range(39, 19, -1)]
+        server.plan = [Fault(), *[Fault(500)] * ATTEMPTS]
+        with pytest.raises(TransientError, match="answered 500"):
+            reranker.score(replace(ASKS, whole=True), numbers(*range(40)))
+        reranker._endpoint.breaker.succeeded()
+        server.plan = [Fault(500)] * ATTEMPTS
         with pytest.raises(TransientError, match="answered 500"):
             reranker.score(ASKS, numbers(*range(40)))
+
+
+def test_the_cascade_keeps_the_windows_that_were_ordered_and_says_how_many() -> None:
+    candidates = [Candidate(str(n), "", {"rrf": 1 / (60 + n)}, {}, text=f"number {n}") for n in range(40)]
+    stage = Stage(name="chat", kind="listwise", model="m", url="http://h/v1", budget_ms=1000, blend=1.0)
+    with chatting(Chat()) as (reranker, server):
+        server.plan = [Fault(), Fault(wait_s=30)]
+        cascade = Cascade(lambda stage: reranker)
+        ordered, (report,) = cascade.rerank("q", candidates, [stage], RerankRequest(), time.monotonic() + 20)
+    assert (report.status, report.reason) == ("partial", "time was up, after 1 of 3 windows")
+    assert [int(one.passage_id) for one in ordered] == [*range(20), *range(39, 19, -1)]
 
 
 @pytest.mark.parametrize(
@@ -300,7 +323,7 @@ def test_windows_that_do_not_end_in_time_are_counted(fault: Fault) -> None:
         server.plan = [Fault(), fault]
         started = time.monotonic()
         with pytest.raises(TimeoutError, match=r"^time was up after 1 of 3 windows$"):
-            reranker.score(replace(ASKS, deadline=started + 1.0), numbers(*range(40)))
+            reranker.score(replace(ASKS, whole=True, deadline=started + 1.0), numbers(*range(40)))
         assert time.monotonic() - started < 2.5
         assert server.hung_up.wait(5)
 

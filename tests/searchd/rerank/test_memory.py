@@ -22,9 +22,9 @@ from searchd.rerank.local import LocalReranker, Pair
 from searchd.rerank.memory import CLEAN, FIRST_WAIT_S, MOST_WAIT_S, PAUSE_S, SHORTAGES, WITHIN_S
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.table import RERANKERS, RerankerCache
-from searchd.rerank.types import Reranker
+from searchd.rerank.types import PartScores, Reranker
 from searchd.settings import Settings, Stage
-from searchd.types import Candidate, RerankRequest
+from searchd.types import Candidate, RerankRequest, StageReport
 from tests.searchd.rerank.test_scheduler import Held, SumModel, asked, pairs, until
 
 
@@ -150,7 +150,9 @@ def test_halves_of_a_batch_that_several_requests_share_come_back_to_each(schedul
     assert scheduler.waiting() == 0
 
 
-def test_a_pair_that_does_not_fit_alone_fails_its_own_request_in_words(scheduler: Scheduler) -> None:
+def test_a_pair_that_does_not_fit_alone_is_the_only_one_without_a_score_and_named_in_words(
+    scheduler: Scheduler,
+) -> None:
     model = SmallMemory(400)
     model.packs = True
     with ThreadPoolExecutor(2) as clients:
@@ -160,10 +162,50 @@ def test_a_pair_that_does_not_fit_alone_fails_its_own_request_in_words(scheduler
             long = clients.submit(scheduler.score, model, pairs(500, 30), asked())
             until(lambda: scheduler.waiting() == 4)
         assert sound.result(10).tolist() == [10, 20]
-        with pytest.raises(Busy, match="a passage of 503 tokens with its query does not fit into the GPU's memory"):
+        with pytest.raises(
+            PartScores, match="a passage of 503 tokens with its query does not fit into the GPU's memory"
+        ) as caught:
             long.result(10)
+    np.testing.assert_array_equal(caught.value.scores, [np.nan, 30])
     assert scheduler.score(model, pairs(10, 20), asked()).tolist() == [10, 20]
     assert scheduler.waiting() == 0
+
+
+def test_a_list_that_must_be_scored_whole_fails_at_once_for_one_pair(scheduler: Scheduler) -> None:
+    model = SmallMemory(400)
+    for _ in range(2):
+        with pytest.raises(Busy, match="does not fit") as caught:
+            scheduler.score(model, pairs(500, 30), asked(whole=True))
+        assert not isinstance(caught.value, PartScores)
+    assert len(model.failed) == 1, "the second time nothing is tried"
+    assert scheduler.waiting() == 0
+
+
+def reranked(model: SumModel, scheduler: Scheduler, *lengths: int, **options: Any) -> tuple[str, StageReport]:
+    """Return the order that a cascade gives passages of so many tokens, and its report."""
+    candidates = [
+        Candidate(str(n), "", {}, {}, text="x", tokens={model.tokenizer.fingerprint: np.ones(length, dtype=np.int32)})
+        for n, length in enumerate(lengths)
+    ]
+    stage = Stage(name="small", depth=50, blend=1.0, budget_ms=60_000, max_length=10_000, **options)
+    cascade = Cascade(lambda stage: LocalReranker(model, scheduler))
+    found, (report,) = cascade.rerank("q", candidates, [stage], RerankRequest(), 1e9)
+    return "".join(one.passage_id for one in found), report
+
+
+def test_a_passage_that_does_not_fit_keeps_its_place_behind_those_that_were_scored(scheduler: Scheduler) -> None:
+    model = SmallMemory(400)
+    for words in ("memory", "memory; tried again in 60 s"):
+        order, report = reranked(model, scheduler, 10, 500, 30, 20)
+        assert (order, report.status, report.scored, report.of) == ("2301", "partial", 3, 4)
+        assert report.reason == f"a passage of 503 tokens with its query does not fit into the GPU's {words}"
+
+
+def test_a_passage_of_which_one_part_does_not_fit_is_not_scored_by_the_others(scheduler: Scheduler) -> None:
+    model = SmallMemory(400)
+    model.longest = 500
+    order, report = reranked(model, scheduler, 10, 900, 30)
+    assert (order, report.status, report.scored) == ("201", "partial", 2)
 
 
 def test_what_did_not_fit_alone_is_refused_unrun_for_a_minute_and_closes_nothing(

@@ -23,13 +23,15 @@ from indexer.settings import load_settings
 from searchd import settings as searchd_settings
 from searchd.rerank.address import address
 from searchd.rerank.breaker import FAILURES, PAUSE_S, Breaker
+from searchd.rerank.cached import CachedReranker
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.http import ATTEMPTS, FAIR_S, Endpoint, Refused, seconds_to_wait
 from searchd.rerank.providers import PROVIDERS
 from searchd.rerank.remote import LEAST_PART_BYTES, RemoteReranker, load_remote, text_parts
 from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.score_cache import ScoreCache
 from searchd.rerank.table import RERANKERS, RerankerCache
-from searchd.rerank.types import BadScores, PassageText, Reranker, ScoreRequest
+from searchd.rerank.types import BadScores, PartScores, PassageText, Reranker, ScoreRequest
 from searchd.services import build_services
 from searchd.settings import INSTRUCTED_PROVIDERS, Profile, Settings, Stage
 from searchd.types import Candidate, RerankRequest
@@ -258,6 +260,52 @@ def test_what_was_scored_before_the_deadline_counts() -> None:
         scores = reranker.score(asks(deadline=soon(1.0)), passages)
     assert np.isfinite(scores[:32]).all()
     assert np.isnan(scores[32:]).all()
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault(500), "TransientError; the daemon's log says more"),
+        (Fault(429, {"Retry-After": "900"}), "the reranking service has too much to do (429)"),
+    ],
+)
+def test_what_was_scored_before_the_service_went_away_counts_and_the_report_says_why(fault: Fault, said: str) -> None:
+    candidates = [
+        Candidate(f"{n:02}", "", {"rrf": 1 / (60 + n)}, {}, text=f"turbine{' oil' * (n < 9)} {n}") for n in range(50)
+    ]
+    stage = Stage(name="far", kind="remote", provider="tei", model=MODEL, budget_ms=20000, blend=1.0)
+    passages = [PassageText(candidate.text) for candidate in candidates]
+    with service(SERVERS["tei"]) as server, remote("tei", server) as reranker:
+        server.plan = [Fault(), *[fault] * ATTEMPTS]
+        cascade = Cascade(lambda stage: reranker)
+        ordered, (report,) = cascade.rerank("turbine oil", candidates, [stage], RerankRequest(), soon())
+        assert (report.status, report.scored, report.of, report.reason) == ("partial", 32, 50, said)
+        assert [one.passage_id for one in ordered] == [f"{n:02}" for n in range(50)]
+        assert [("far" in one.scores) for one in ordered] == [True] * 32 + [False] * 18
+        reranker._endpoint.breaker.succeeded()
+        server.plan = [Fault(), *[fault] * ATTEMPTS]
+        with pytest.raises(TransientError) as caught:
+            reranker.score(asks(deadline=soon(), whole=True), passages)
+        assert not isinstance(caught.value, PartScores)
+
+
+def test_scores_that_came_before_the_service_went_away_are_kept_for_the_next_query() -> None:
+    passages = [PassageText(f"turbine {n}") for n in range(50)]
+    with service(SERVERS["tei"]) as server, remote("tei", server) as reranker:
+        cached = CachedReranker(reranker, ScoreCache(100), lambda hits, misses: None)
+        server.plan = [Fault(), *[WORST] * ATTEMPTS]
+        with pytest.raises(PartScores) as caught:
+            cached.score(asks(deadline=soon()), passages)
+        assert np.isfinite(caught.value.scores).tolist() == [True] * 32 + [False] * 18
+        server.plan = [WORST] * ATTEMPTS
+        with pytest.raises(PartScores) as again:
+            cached.score(asks(deadline=soon()), passages)
+        np.testing.assert_array_equal(again.value.scores, caught.value.scores)
+        reranker._endpoint.breaker.succeeded()
+        server.plan.clear()
+        server.asked.clear()
+        assert np.isfinite(cached.score(asks(deadline=soon()), passages)).all()
+        assert [len(asked.body["texts"]) for asked in server.asked] == [18]
 
 
 def test_a_service_that_asks_to_wait_is_asked_again_after_that(cohere: tuple[RemoteReranker, Service]) -> None:
