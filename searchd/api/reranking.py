@@ -86,9 +86,11 @@ def rerank(services: Services, job: RerankJob, deadline: float, gone: Callable[[
         raise InputError("query: say what to look for", code="empty_query")
     if gone():
         raise Busy("the caller went away before the work began", code="caller_gone")
-    tokenizer = services.engine.embedder.tokenizer
-    query_tokens = measured(tokenizer, [job.query]).tokens
-    texts = measured(tokenizer, job.texts, _limit_of(job, query_tokens))
+    embedder = services.engine.embedder
+    query_tokens = measured(embedder.tokenizer, [job.query]).tokens
+    # Without the white space around them, as stages read them: then these ids are theirs, if the tokenizer is.
+    given = [text.strip() for text in job.texts]
+    texts = measured(embedder.tokenizer, given, _limit_of(job, query_tokens))
     found = rerank_texts(
         services.pipeline.cascade,
         job.query,
@@ -96,6 +98,7 @@ def rerank(services: Services, job: RerankJob, deadline: float, gone: Callable[[
         job.choice.stages,
         deadline=deadline,
         instruction=job.instruction,
+        tokens=[{} if ids is None else {embedder.passages.fingerprint: ids} for ids in texts.ids],
         beginning_only=job.beginning_only,
         cancelled=gone,
     )

@@ -98,6 +98,7 @@ class Cascade:
         ordered = list(candidates)
         reports: list[StageReport] = []
         level: dict[str, tuple[int, float]] = {}
+        read: dict[str, PassageText] = {}
         fused = {candidate.passage_id: place for place, candidate in enumerate(candidates)}
         width: int | None = request.depth
         for number, stage in enumerate(stages):
@@ -107,7 +108,10 @@ class Cascade:
                 reports.append(StageReport(stage.name, "skipped", 0, 0, 0.0, reason))
                 continue
             entering = ordered[: min(stage.depth, width) if width is not None else stage.depth]
-            scored = self._run(wish, entering, stage, request, deadline)
+            for one in entering:
+                if one.passage_id not in read:
+                    read[one.passage_id] = PassageText(passage_text(one), one.tokens, one.vectors)
+            scored = self._run(wish, entering, read, stage, request, deadline)
             reports.append(scored.report)
             if not scored.logits:
                 continue
@@ -119,6 +123,7 @@ class Cascade:
         self,
         wish: ScoreRequest,
         entering: Sequence[Candidate],
+        read: Mapping[str, PassageText],
         stage: Stage,
         request: RerankRequest,
         deadline: float,
@@ -130,7 +135,7 @@ class Cascade:
         limit = "the query's time" if end == deadline else f"its budget of {budget_ms} ms"
         logits: dict[str, float] = {}
         try:
-            ended = self._score_all(replace(wish, deadline=end), entering, stage, limit, logits)
+            ended = self._score_all(replace(wish, deadline=end), entering, read, stage, limit, logits)
         except Busy as error:
             ended = _End("partial" if logits else "skipped", str(error))
         except Exception as error:
@@ -152,6 +157,7 @@ class Cascade:
         self,
         wish: ScoreRequest,
         entering: Sequence[Candidate],
+        read: Mapping[str, PassageText],
         stage: Stage,
         limit: str,
         logits: dict[str, float],
@@ -162,7 +168,7 @@ class Cascade:
         started = self._clock()
         if (wish.deadline or 0.0) <= started:
             return _End("skipped", "no time was left for it")
-        passages = [PassageText(passage_text(candidate), candidate.tokens, candidate.vectors) for candidate in entering]
+        passages = [read[candidate.passage_id] for candidate in entering]
         work = _Work(wish, stage, entering, passages, self._load(stage), limit, started)
         while len(logits) + len(work.unscored) < len(entering):
             ended = self._score_some(work, logits)

@@ -119,13 +119,15 @@ class LocalReranker:
         return parts_of(frame, self._ids(passages), limit, whole=request.parts)
 
     def _ids(self, passages: Sequence[PassageText]) -> list[TokenIds]:
-        """Return the stored ids of each passage; those that were not stored are made."""
+        """Return the stored ids of each passage; those that were not stored are made, once."""
         tokenizer = self.model.tokenizer
-        found = [passage.tokens.get(tokenizer.fingerprint) for passage in passages]
-        missing = [place for place, ids in enumerate(found) if ids is None]
-        for place, ids in zip(missing, tokenizer.encode([passages[n].text for n in missing]), strict=True):
-            found[place] = ids
-        return [ids for ids in found if ids is not None]
+        name = tokenizer.fingerprint
+        missing = [passage for passage in passages if name not in passage.tokens and name not in passage.made]
+        for passage, ids in zip(
+            missing, tokenizer.encode([one.text for one in missing]) if missing else (), strict=True
+        ):
+            passage.made[name] = ids
+        return [passage.tokens[name] if name in passage.tokens else passage.made[name] for passage in passages]
 
 
 def parts_of(

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from indexer.errors import Busy, TransientError
+from indexer.tokens import TokenIds
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.scales import Scale
 from searchd.rerank.types import never
@@ -62,16 +63,21 @@ def rerank_texts(
     *,
     deadline: float,
     instruction: str | None = None,
+    tokens: Sequence[Mapping[str, TokenIds]] | None = None,
     beginning_only: bool = False,
     cancelled: Callable[[], bool] = never,
 ) -> TextRanking:
     """Rank texts by the stages in their order; ties keep the order of the request.
 
     The first stage reads every text, later ones those that `keep` and `depth` leave; of each all of it, as overlapping
-    parts, unless `beginning_only`. `deadline` is in monotonic seconds and the only limit of time; what cannot be done by
-    then is not begun. Raises: TransientError (`degraded`) if a text got no score; Busy (`caller_gone`).
+    parts, unless `beginning_only`. `tokens` are the ids of each text that are known, by tokenizer. `deadline` is in
+    monotonic seconds and the only limit of time; what cannot be done by then is not begun. Raises: TransientError
+    (`degraded`) if a text got no score; Busy (`caller_gone`).
     """
-    given = tuple(Candidate(f"{place:06}", "", {}, {}, text=text) for place, text in enumerate(texts))
+    given = tuple(
+        Candidate(f"{place:06}", "", {}, {}, text=text, tokens=known)
+        for place, (text, known) in enumerate(zip(texts, tokens or [{}] * len(texts), strict=True))
+    )
     request = RerankRequest(stages=tuple(stage.name for stage in stages), instruction=instruction, whole=True)
     running = for_texts(stages, len(given), "beginning" if beginning_only else "parts")
     ordered, reports = cascade.rerank(query, given, running, request, deadline, cancelled)

@@ -60,6 +60,9 @@ class PassageText:
     tokens: Mapping[str, TokenIds] = field(default_factory=dict)
     vectors: Mapping[str, TokenVectors] = field(default_factory=dict)
     """Stored token vectors, by the fingerprint of the model that made them."""
+    made: dict[str, TokenIds] = field(default_factory=dict)
+    """Ids that were made because none were stored: rerankers keep them here, or each question and each stage of a query
+    would have the text tokenised anew."""
 
 
 @dataclass(frozen=True, slots=True)

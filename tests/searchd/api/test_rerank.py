@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from searchd.settings import Key, Profile, Stage
 from tests.searchd.api.conftest import HOST, Client, TestClient, problem
 from tests.searchd.library import CountingReranker, counting, services_over
 from tests.searchd.rerank.http_server import service
-from tests.searchd.rerank.late_models import write_stanford
+from tests.searchd.rerank.late_models import write_pylate, write_stanford
 from tests.searchd.rerank.provider_servers import KEY as PROVIDER_KEY
 from tests.searchd.rerank.provider_servers import SERVERS, share
 from tests.web.product import running
@@ -358,6 +359,52 @@ def test_no_scale_is_squeezed_through_anothers_sigmoid(
     assert far == pytest.approx(sorted((share(QUERY, text) for text in DOCUMENTS), reverse=True), abs=1e-6)
     assert late == pytest.approx([(score / 32 + 1) / 2 for score in raw], abs=1e-6)
     assert 1 > late[0] > late[-1] > 0
+
+
+class CountingTokenizer:
+    """A tokenizer that counts how often it is given each text."""
+
+    def __init__(self, tokenizer: Any, given: Counter[str]) -> None:
+        self._tokenizer, self._given = tokenizer, given
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def encode_batch_fast(self, texts: list[str], **options: Any) -> Any:
+        self._given.update(texts)
+        return self._tokenizer.encode_batch_fast(texts, **options)
+
+    def encode_batch(self, texts: list[str], **options: Any) -> Any:
+        self._given.update(texts)
+        return self._tokenizer.encode_batch(texts, **options)
+
+
+def test_each_text_is_tokenised_once_a_request_whatever_stages_ask(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By both stages of the packaged model, whose tokenizer is the embedder's; once more by another's."""
+    pieces = write_pylate(tmp_path / "colbert")
+    stages = (
+        Stage(name="small", depth=9, keep=9, max_length=32),
+        Stage(name="large", depth=9, keep=9, max_length=64),
+        Stage(name="late", kind="late_interaction", model=str(pieces), depth=9, keep=9, max_length=64),
+    )
+    settings = changed(services.settings, dtype="float32", score_cache=0, profiles={"default": Profile(stages=stages)})
+    cache = RerankerCache(settings, Scheduler(services.engine.device))
+    cache.check(stages)
+    embedder, given = services.engine.embedder, Counter[str]()
+    assert embedder.passages.fingerprint in {one.fingerprint for one in cache.tokenizers(stages[:1])}
+    monkeypatch.setattr(embedder, "tokenizer", CountingTokenizer(embedder.tokenizer, given))
+    for tokenizer in cache.tokenizers(stages):
+        monkeypatch.setattr(tokenizer, "_tokenizer", CountingTokenizer(tokenizer._tokenizer, given))
+    texts = [f"{text} {number}" for number, text in enumerate(DOCUMENTS)]
+    opened = replace(services_over(services.engine, settings, cache.of), rerankers=cache)
+    with TestClient(create_app(opened), base_url=HOST) as client:
+        for names, times in ((["small", "large"], 1), (["small", "large", "late"], 2), (["late"], 2)):
+            given.clear()
+            answer = post(client, documents=texts, stages=names)
+            assert answer.status_code == 200, answer.text
+            assert {text: given[text] for text in texts} == dict.fromkeys(texts, times)
 
 
 def test_a_caller_who_leaves_stops_the_work(services: Services) -> None:
