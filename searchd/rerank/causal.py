@@ -13,21 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.device import Device, Priority, importing
 from indexer.embedder import plain_tokenizer
 from indexer.errors import ConfigError
 from indexer.settings import Settings
-from searchd.rerank.loading import (
-    Source,
-    dtype_of,
-    fast_tokenizer,
-    longest_of,
-    named,
-    packed_if_small,
-    refusals,
-    source_of,
-    weights_of,
-)
+from searchd.rerank.loading import Recipe, Source, fast_tokenizer, load, longest_of, named, packed_if_small, weights_of
 from searchd.rerank.local import Frame, LocalReranker, Pair, padded
 from searchd.rerank.prompted import PromptFrames
 from searchd.rerank.prompts import PROMPTS, Prompt
@@ -125,22 +114,15 @@ def load_causal(stage: Stage, settings: Settings, scheduler: Scheduler) -> Reran
     if stage.prompt not in PROMPTS:
         said = f"has no prompt {stage.prompt!r}" if stage.prompt else "names no prompt"
         raise ConfigError(f"stage model {stage.model!r} {said}; `prompt` takes {', '.join(PROMPTS)}")
-    prompt, device = PROMPTS[stage.prompt], scheduler.device
-    dtype = dtype_of(stage, device)
-    with refusals(stage, f"a causal language model that fits prompt {stage.prompt!r},"):
-        source = source_of(stage, settings)
-        model = device.run(lambda: _load(source, prompt, dtype, device), priority=Priority.QUERY)
-    return LocalReranker(model, scheduler)
+    prompt = PROMPTS[stage.prompt]
 
+    def read(source: Source, dtype: torch.dtype) -> tuple[Any, Any]:
+        if prompt.yes:
+            return weights_of(source, "AutoModelForCausalLM", dtype), fast_tokenizer(source)
+        return weights_of(source, "AutoModelForSequenceClassification", dtype, num_labels=1), fast_tokenizer(source)
 
-def _load(source: Source, prompt: Prompt, dtype: torch.dtype, device: Device) -> CausalModel:
-    with importing():
-        from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+    def build(model: Any, tokenizer: Any, fingerprint: str) -> CausalModel:
+        return CausalModel(model, tokenizer, prompt, fingerprint)
 
-    device.prepare()
-    tokenizer = fast_tokenizer(source)
-    if prompt.yes:
-        model = weights_of(source, AutoModelForCausalLM, dtype, device)
-    else:
-        model = weights_of(source, AutoModelForSequenceClassification, dtype, device, num_labels=1)
-    return CausalModel(model, tokenizer, prompt, source.fingerprint)
+    recipe = Recipe(f"a causal language model that fits prompt {stage.prompt!r},", read, build)
+    return LocalReranker(load(stage, settings, scheduler, recipe), scheduler)

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.device import Device, Priority, cpu_has_bfloat16, importing
-from indexer.errors import ConfigError
 from indexer.packing import pack_linears
 from indexer.settings import Settings
-from indexer.weights import digest_of, first_line, house_folder, model_folder, no_progress_bars
+from indexer.weights import house_folder
 from searchd.rerank import house
-from searchd.rerank.adapters import Adapter, adapter_of, digest_with, refuse_adapter, with_adapter
+from searchd.rerank.adapters import Adapter, adapter_of, digest_with, with_adapter
+from searchd.rerank.loading import fast_tokenizer, refusals, source_in, source_of, weights_of
 from searchd.rerank.local import Frame, LocalReranker, Pair
 from searchd.rerank.packed import PackedForward, packed_forward
 from searchd.rerank.pair_texts import PairTexts
@@ -79,41 +78,30 @@ def load_cross_encoder(stage: Stage, settings: Settings, scheduler: Scheduler) -
 
     Raises: ConfigError naming the setting, what it accepts and why it failed.
     """
-    from safetensors import SafetensorError
-
-    name, device = stage.model, scheduler.device
+    device = scheduler.device
     wanted = stage.precision if stage.precision != "auto" else settings.dtype if settings.dtype != "auto" else ""
-
-    def load(read: Callable[[], Loaded]) -> CrossEncoderModel:
-        def run() -> CrossEncoderModel:
-            device.prepare()
-            return _ready(read(), wanted, device, settings)
-
-        return device.run(run, priority=Priority.QUERY)
-
-    try:
-        adapter = adapter_of(stage)
-        own = promoted(settings, name)
-        if own is not None:
-            model = load(lambda: _load_folder(own, False, adapter, wanted))
-        elif name in house.HOUSE_MODELS:
-            model = load(lambda: _load_house(name, adapter))
-        else:
-            plain, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
-            trusted = plain in settings.trust_remote_code
-            folder = model_folder(plain, revision, trusted=trusted)
-            refuse_adapter(folder)
-            model = load(lambda: _load_folder(folder, trusted, adapter, wanted))
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
-        raise ConfigError(
-            f"stage model {name!r} cannot be loaded: {first_line(error)}. `model` takes a packaged name "
-            f"({', '.join(house.HOUSE_MODELS)}), the Hugging Face name of a cross-encoder with safetensors weights "
-            "(the hub must be reachable the first time), or a folder"
-        ) from error
+    with refusals(stage, f"a packaged name ({', '.join(house.HOUSE_MODELS)}), or a cross-encoder"):
+        device.prepare()
+        loaded = _read(stage, settings, wanted)
+        model = device.run(lambda: _ready(loaded, wanted, device, settings), priority=Priority.RERANK)
     return LocalReranker(model, scheduler)
 
 
-def _load_house(name: str, adapter: Adapter | None) -> Loaded:
+def _read(stage: Stage, settings: Settings, wanted: str) -> Loaded:
+    import torch
+
+    own = promoted(settings, stage.model)
+    if own is None and stage.model in house.HOUSE_MODELS:
+        return _read_house(stage.model, adapter_of(stage))
+    source = source_of(stage, settings) if own is None else source_in(own, stage)
+    # A large model that is to be half as precise is never in memory in full.
+    dtype = getattr(torch, wanted) if wanted in ("bfloat16", "float16") else torch.float32
+    tokenizer = fast_tokenizer(source)
+    model = weights_of(source, "AutoModelForSequenceClassification", dtype)
+    return Loaded(model, PairTexts(model.config, tokenizer), source.fingerprint)
+
+
+def _read_house(name: str, adapter: Adapter | None) -> Loaded:
     with importing():
         from transformers import AutoTokenizer
 
@@ -122,26 +110,6 @@ def _load_house(name: str, adapter: Adapter | None) -> Loaded:
     tokenizer = AutoTokenizer.from_pretrained(house_folder(), local_files_only=True)
     model: Any = with_adapter(house.load(name, torch.float32), adapter, set())
     return Loaded(model, PairTexts(model.config, tokenizer), digest_with(house.HOUSE_MODELS[name], adapter))
-
-
-def _load_folder(folder: Path, trusted: bool, adapter: Adapter | None, wanted: str) -> Loaded:
-    with importing():
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    import torch
-
-    no_progress_bars()
-    # trusted code may lie in another repository
-    options = {"trust_remote_code": trusted, "local_files_only": not trusted}
-    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-    model: Any
-    # A large model that is to be half as precise is never in memory in full.
-    dtype = getattr(torch, wanted) if wanted in ("bfloat16", "float16") else torch.float32
-    model, notes = AutoModelForSequenceClassification.from_pretrained(
-        folder, use_safetensors=True, dtype=dtype, output_loading_info=True, **options
-    )
-    model = with_adapter(model, adapter, set(notes["missing_keys"])).eval()
-    return Loaded(model, PairTexts(model.config, tokenizer), digest_with(digest_of(folder), adapter))
 
 
 def _ready(loaded: Loaded, wanted: str, device: Device, settings: Settings) -> CrossEncoderModel:

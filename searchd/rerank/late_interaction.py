@@ -10,22 +10,21 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.device import Device, Priority, importing
+from indexer.device import importing
 from indexer.embedder import plain_tokenizer
-from indexer.errors import ConfigError
 from indexer.packing import pack_linears
 from indexer.settings import Settings
 from indexer.tokens import PassageTokenizer
-from indexer.weights import digest_of, first_line, model_folder, no_progress_bars
+from indexer.weights import no_progress_bars
 from searchd.rerank.late_files import refuse_missing_weights, refuse_other_models
 from searchd.rerank.late_queries import QueryIds, passage_frame, query_form
 from searchd.rerank.late_stored import LateReranker
+from searchd.rerank.loading import Recipe, Source, load
 from searchd.rerank.local import Frame, Pair, padded
 from searchd.rerank.pair_texts import longest_of
 from searchd.rerank.scheduler import Scheduler
@@ -166,54 +165,40 @@ def load_late_interaction(stage: Stage, settings: Settings, scheduler: Scheduler
 
     Raises: ConfigError naming the setting, what it accepts and why it failed.
     """
-    from safetensors import SafetensorError
-
-    name, device = stage.model, scheduler.device
-    if stage.precision == "int8":
-        raise ConfigError(
-            f"stage model {name!r}: kind late_interaction has no int8; precision is auto, float32, bfloat16 or float16"
-        )
-    try:
-        plain, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
-        trusted = plain in settings.trust_remote_code
-        folder = model_folder(plain, revision, trusted=trusted)
-        refuse_other_models(folder, trusted=trusted)
-        model = device.run(lambda: _load(folder, trusted, stage.precision, device), priority=Priority.QUERY)
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
-        raise ConfigError(
-            f"stage model {name!r} cannot be loaded: {first_line(error)}. For kind late_interaction `model` takes the Hugging "
-            "Face name of a ColBERT, PyLate or MultiVectorEncoder model with safetensors weights (the hub must be reachable "
-            "the first time), or a folder"
-        ) from error
+    recipe = Recipe("a ColBERT, PyLate or MultiVectorEncoder model", _read, _build)
+    model = load(stage, settings, scheduler, recipe)
+    assert isinstance(model, LateInteractionModel)  # noqa: S101  # narrows the type: it is what `_build` made
     return LateReranker(model, scheduler)
 
 
-def _load(folder: Path, trusted: bool, precision: str, device: Device) -> LateInteractionModel:
+def _read(source: Source, dtype: torch.dtype) -> tuple[Any, Any]:
+    refuse_other_models(source.folder, trusted=source.trusted)
     with importing():
         import torch
         from sentence_transformers import MultiVectorEncoder  # since version 6
         from transformers.utils import logging
 
-    device.prepare()
     no_progress_bars()
-    dtype = device.dtype if precision == "auto" else getattr(torch, precision)
     said = logging.get_verbosity()
     # Otherwise it reports `linear.weight`, which is read apart, as unexpected.
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it has no types
     try:
         encoder: Any = MultiVectorEncoder(
-            str(folder),
-            device=device.name,
-            trust_remote_code=trusted,
-            local_files_only=not trusted,  # trusted code may lie in another repository
+            str(source.folder),
+            device="cpu",
+            trust_remote_code=source.trusted,
+            local_files_only=not source.trusted,  # trusted code may lie in another repository
             model_kwargs={"use_safetensors": True, "dtype": torch.float32},
         )
     finally:
         logging.set_verbosity(said)
-    if not trusted:
-        refuse_missing_weights(encoder[0].model, folder)
-    encoder.to(dtype=dtype).eval()
-    model = LateInteractionModel(encoder, digest_of(folder))
-    if device.name == "cpu":
+    if not source.trusted:
+        refuse_missing_weights(encoder[0].model, source.folder)
+    return encoder.to(dtype=dtype).eval(), None
+
+
+def _build(encoder: Any, tokenizer: None, digest: str) -> LateInteractionModel:
+    model = LateInteractionModel(encoder, digest)
+    if encoder.device.type == "cpu":
         model.pack()
     return model

@@ -1,29 +1,41 @@
-"""What loading has in common for models that are asked: their folder, their precision, their weights, and refusals.
+"""How models that run in this process are loaded: their files, their weights, their precision, and refusals.
 
-Files are found and hashed on the caller's thread, weights are read on the device's, in their precision at once. Used by
-`causal.py` and `seq2seq.py`.
+Files are found, hashed and read on the caller's thread, which is nobody else's: on the device's, whatever the priority, a
+query would wait for the disk. What the device does is in turn with batches of reranking: weights are moved there, and
+precisions are tried. Used by `cross_encoder.py`, `causal.py`, `seq2seq.py` and `late_interaction.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
-from collections.abc import Iterator
+import logging
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexer.device import Device, importing
+from indexer.device import Priority, importing
 from indexer.errors import ConfigError
 from indexer.packing import pack_linears
 from indexer.settings import Settings
 from indexer.weights import digest_of, first_line, model_folder, no_progress_bars
 from searchd.rerank.adapters import Adapter, adapter_of, digest_with, refuse_adapter, with_adapter
+from searchd.rerank.local import LocalModel
+from searchd.rerank.precision import choose
+from searchd.rerank.scheduler import Scheduler
 from searchd.settings import Stage
 
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger(__name__)
+
+TRIED_PARAMETERS = 150_000_000
+"""Larger models are not tried in several precisions: while that is done, the weights are there three times (0.6 GB each in
+float32), and on two cores it would take minutes. They run in `dtype`, as a whole checkpoint is read in it."""
 PACKED_BYTES = 1 << 30
 """Larger models are not laid out for the CPU: while that is done, the weights are there twice."""
 
@@ -37,6 +49,69 @@ class Source:
     adapter: Adapter | None
     fingerprint: str
     """Of all files; what the model reads and computes in comes on top."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a kind makes its model of files."""
+
+    takes: str
+    """What `model` may be, in words."""
+    read: Callable[[Source, torch.dtype], tuple[Any, Any]]
+    """Return a torch module on the CPU, ready to score, and its tokenizer; on the caller's thread."""
+    build: Callable[[Any, Any, str], LocalModel]
+    """Return the model of such a module, once it is on its device, tokenizer and fingerprint; on the device's thread."""
+
+
+def load(stage: Stage, settings: Settings, scheduler: Scheduler, recipe: Recipe) -> LocalModel:
+    """Return a stage's model in the precision that is asked for, or in the fastest one that ranks like float32 here.
+
+    Raises: ConfigError naming the setting, what it accepts and why it failed.
+    """
+    import torch
+
+    device, wanted = scheduler.device, wanted_precision(stage, settings)
+    with refusals(stage, recipe.takes):
+        device.prepare()
+        source = source_of(stage, settings)
+        parameters = parameters_of(source.folder)
+        if not wanted and parameters <= TRIED_PARAMETERS:
+            module, tokenizer = recipe.read(source, torch.float32)
+
+            def build(precision: str) -> LocalModel:
+                if precision == "int8":
+                    raise ValueError(f"int8 is not for kind {stage.kind}")
+                own = copy.deepcopy(module).to(device=device.name, dtype=getattr(torch, precision))
+                return recipe.build(own, tokenizer, source.fingerprint)
+
+            key = f"{source.fingerprint} {stage.kind} {stage.prompt}".strip()
+            return device.run(lambda: choose(key, device, settings.data_path, build)[0], priority=Priority.RERANK)
+        if not wanted:
+            log.info("%s: %s parameters are too many to try precisions; it runs in `dtype`", stage.model, parameters)
+        module, tokenizer = recipe.read(source, getattr(torch, wanted) if wanted else device.dtype)
+        return device.run(
+            lambda: recipe.build(module.to(device.name), tokenizer, source.fingerprint), priority=Priority.RERANK
+        )
+
+
+def wanted_precision(stage: Stage, settings: Settings) -> str:
+    """Return the precision that settings ask for; empty: the one that proves itself. Raises: ConfigError for int8."""
+    if stage.precision == "int8":
+        raise ConfigError(f"precision int8 is not for kind {stage.kind}; it takes auto, float32, bfloat16 and float16")
+    if stage.precision != "auto":
+        return stage.precision
+    return settings.dtype if settings.dtype != "auto" else ""
+
+
+def parameters_of(folder: Path) -> int:
+    """Return how many numbers a model's files hold, by their headers."""
+    from safetensors import safe_open
+
+    found = 0
+    for file in folder.rglob("*.safetensors"):
+        with safe_open(file, framework="numpy") as opened:
+            found += sum(math.prod(opened.get_slice(name).get_shape()) for name in opened.keys())  # no mapping
+    return found
 
 
 @contextlib.contextmanager
@@ -57,22 +132,14 @@ def source_of(stage: Stage, settings: Settings) -> Source:
     """Find a stage's files. Raises: ConfigError if `peft` is wanted and absent; OSError, ValueError."""
     plain, _, revision = (stage.model, "", "") if Path(stage.model).is_dir() else stage.model.partition("@")
     trusted = plain in settings.trust_remote_code
-    folder = model_folder(plain, revision, trusted=trusted)
+    return source_in(model_folder(plain, revision, trusted=trusted), stage, trusted=trusted)
+
+
+def source_in(folder: Path, stage: Stage, *, trusted: bool = False) -> Source:
+    """Return a stage's files, its model's being in a folder. Raises as `source_of` does."""
     refuse_adapter(folder)
     adapter = adapter_of(stage)
     return Source(folder, trusted, adapter, digest_with(digest_of(folder), adapter))
-
-
-def dtype_of(stage: Stage, device: Device) -> torch.dtype:
-    """Return a stage's precision; auto: the device's. Raises: ConfigError for int8."""
-    import torch
-
-    if stage.precision == "auto":
-        return device.dtype
-    if stage.precision == "int8":
-        raise ConfigError(f"precision int8 is not for kind {stage.kind}; it takes auto, float32, bfloat16 and float16")
-    chosen: torch.dtype = getattr(torch, stage.precision)
-    return chosen
 
 
 def fast_tokenizer(source: Source) -> Any:
@@ -94,22 +161,24 @@ def fast_tokenizer(source: Source) -> Any:
     return tokenizer
 
 
-def weights_of(source: Source, loader: Any, dtype: torch.dtype, device: Device, **options: Any) -> Any:
-    """Return a model on its device with its adapter merged, ready to score; `loader` is one of transformers' Auto classes.
+def weights_of(source: Source, loader: str, dtype: torch.dtype, **options: Any) -> Any:
+    """Return a model on the CPU with its adapter merged, ready to score; `loader` names one of transformers' Auto classes.
 
     Raises: ValueError if a part of it has no trained weights; whatever transformers raises.
     """
+    with importing():
+        import transformers
+
     no_progress_bars()
-    model, notes = loader.from_pretrained(
+    model, notes = getattr(transformers, loader).from_pretrained(
         source.folder,
         use_safetensors=True,
         dtype=dtype,
         trust_remote_code=source.trusted,
-        local_files_only=not source.trusted,
+        local_files_only=not source.trusted,  # trusted code may lie in another repository
         output_loading_info=True,
         **options,
     )
-    model.to(device.name)
     return with_adapter(model, source.adapter, set(notes["missing_keys"])).eval()
 
 

@@ -28,6 +28,8 @@ from searchd.rerank.local import LocalModel, Pair, parts_of
 log = logging.getLogger(__name__)
 
 QUERIES, PASSAGES, MAX_LENGTH = 4, 16, 128
+LEAST_ROOM = 64
+"""Tokens that a prompt leaves of MAX_LENGTH, or the examples are longer."""
 ROUNDS = 3
 LEAST_SPEARMAN = {"float16": 0.998, "bfloat16": 0.998, "int8": 0.98}
 LEAST_OVERLAP = 0.95
@@ -75,11 +77,15 @@ def choose(
         except ValueError as error:
             log.info("%s is chosen anew: %s", key, error)
     models: dict[str, LocalModel] = {}
+    refused: ValueError | None = None
     for precision in precisions_of(device):
         try:
             models[precision] = build(precision)
         except ValueError as error:
             log.info("not in %s: %s", precision, error)
+            refused = refused or error
+    if refused is not None and not models:
+        raise refused
     if len(models) == 1:
         return next(iter(models.values())), {}
     trials = tried(models)
@@ -124,10 +130,12 @@ def tried(models: Mapping[str, LocalModel]) -> dict[str, Trial]:
 
 def examples(model: LocalModel, seed: int = 1) -> list[list[Pair]]:
     """Return one batch of pairs per example query."""
+    bare = model.frame("a", "", model.longest)
+    limit = min(model.longest, max(MAX_LENGTH, len(bare.head) + len(bare.tail) + LEAST_ROOM))
     found = []
     for query, passages in questions(QUERIES, PASSAGES, seed):
-        frame = model.frame(query, "", min(MAX_LENGTH, model.longest))
-        found.append(parts_of(frame, model.tokenizer.encode(passages), min(MAX_LENGTH, model.longest), whole=False)[0])
+        frame = model.frame(query, "", limit)
+        found.append(parts_of(frame, model.tokenizer.encode(passages), limit, whole=False)[0])
     return found
 
 

@@ -13,20 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.device import Device, Priority, importing
 from indexer.embedder import plain_tokenizer
 from indexer.settings import Settings
-from searchd.rerank.loading import (
-    Source,
-    dtype_of,
-    fast_tokenizer,
-    longest_of,
-    named,
-    packed_if_small,
-    refusals,
-    source_of,
-    weights_of,
-)
+from searchd.rerank.loading import Recipe, Source, fast_tokenizer, load, longest_of, named, packed_if_small, weights_of
 from searchd.rerank.local import Frame, LocalReranker, Pair, padded
 from searchd.rerank.prompted import PromptFrames
 from searchd.rerank.prompts import MONO_T5
@@ -115,18 +104,9 @@ def load_seq2seq(stage: Stage, settings: Settings, scheduler: Scheduler) -> Rera
 
     Raises: ConfigError naming the setting, what it accepts and why it failed.
     """
-    device = scheduler.device
-    dtype = dtype_of(stage, device)
-    with refusals(stage, "a sequence-to-sequence model that answers true or false, as MonoT5 does,"):
-        source = source_of(stage, settings)
-        model = device.run(lambda: _load(source, dtype, device), priority=Priority.QUERY)
-    return LocalReranker(model, scheduler)
+    recipe = Recipe("a sequence-to-sequence model that answers true or false, as MonoT5 does,", _read, Seq2SeqModel)
+    return LocalReranker(load(stage, settings, scheduler, recipe), scheduler)
 
 
-def _load(source: Source, dtype: torch.dtype, device: Device) -> Seq2SeqModel:
-    with importing():
-        from transformers import AutoModelForSeq2SeqLM
-
-    device.prepare()
-    model = weights_of(source, AutoModelForSeq2SeqLM, dtype, device)
-    return Seq2SeqModel(model, fast_tokenizer(source), source.fingerprint)
+def _read(source: Source, dtype: torch.dtype) -> tuple[Any, Any]:
+    return weights_of(source, "AutoModelForSeq2SeqLM", dtype), fast_tokenizer(source)

@@ -310,5 +310,5 @@ def test_a_prompt_that_runs_into_the_text_is_refused(copied: Callable[[str], Pat
 
 
 def test_int8_is_refused(folders: dict[str, Path], scheduler: Scheduler) -> None:
-    with pytest.raises(ConfigError, match="kind late_interaction has no int8"):
+    with pytest.raises(ConfigError, match="int8 is not for kind late_interaction"):
         loaded(folders["colbertv2"], scheduler, precision="int8")
