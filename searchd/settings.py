@@ -111,7 +111,10 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             extra={"accepts": "-10 to 10, usually 1 to 3"},
         ),
     ] = None
-    enabled: Annotated[bool, Meta(description="Off: the stage is left out unless a request names it")] = True
+    enabled: Annotated[bool, Meta(description="Off: the stage is left out, and its model is not loaded")] = True
+    on_request: Annotated[
+        bool, Meta(description="Whether requests may name it while it is off; the first that does has its model loaded")
+    ] = False
 
     def __post_init__(self) -> None:
         for option, kinds in OPTIONS.items():
@@ -126,6 +129,11 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError("early_stop_margin needs keep smaller than depth: it settles the first `keep`")
         if self.step >= self.window:
             raise ValueError("step must be smaller than window, or passages between windows are never compared")
+
+    @property
+    def may_run(self) -> bool:
+        """Whether a request may name it."""
+        return self.enabled or self.on_request
 
     @property
     def takes_instruction(self) -> bool:

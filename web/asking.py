@@ -65,7 +65,9 @@ async def attempt(request: Request[Any, Any, Any], services: Services, scope: Sc
 def request_of(settings: Settings, state: SearchState) -> SearchRequest:
     """Return what the API would be asked; explanations always come along, so that they unfold without asking again."""
     profile = settings.profile(state.profile)
-    stages = [stage.name for stage in profile.stages if state.runs(stage.name, stage.enabled)] if profile else []
+    stages = (
+        [one.name for one in profile.stages if one.may_run and state.runs(one.name, one.enabled)] if profile else []
+    )
     return SearchRequest(
         q=state.q,
         collection=state.collection,

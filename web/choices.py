@@ -31,10 +31,11 @@ def mode_choices(state: SearchState) -> tuple[Choice, ...]:
 
 
 def stage_choices(state: SearchState, stages: Sequence[Stage]) -> tuple[Choice, ...]:
-    """Return a switch for every stage of the profile; its link is the same search with that stage the other way."""
-    enabled = {stage.name: stage.enabled for stage in stages}
+    """Return a switch for every stage that may run; its link is the same search with that stage the other way."""
+    offered = [stage for stage in stages if stage.may_run]
+    enabled = {stage.name: stage.enabled for stage in offered}
     choices = []
-    for stage in stages:
+    for stage in offered:
         runs = state.runs(stage.name, stage.enabled)
         hint = f"{stage.model}: scores the top {stage.depth}, passes on {stage.keep}"
         choices.append(Choice(stage.name, hint, state.switched(stage.name, not runs, enabled).url(), runs))

@@ -94,5 +94,6 @@ def models(settings: Settings, device: str) -> tuple[tuple[str, str], ...]:
     profile = settings.profile("default")
     for stage in profile.stages if profile else ():
         said = f"{stage.model}: top {stage.depth}, {stage.max_length} tokens, at most {stage.budget_ms:,} ms"
-        lines.append((stage.name, said if stage.enabled else f"{said}, off unless asked for"))
+        off = ", off unless asked for" if stage.on_request else ", off"
+        lines.append((stage.name, said if stage.enabled else said + off))
     return tuple(lines)

@@ -120,13 +120,16 @@ def _highlighting(request: SearchRequest) -> Highlighting:
 
 
 def _rerank(options: RerankOptions, profile: Profile) -> RerankRequest:
-    names = [stage.name for stage in profile.stages]
+    names = [stage.name for stage in profile.stages if stage.may_run]
+    off = [stage.name for stage in profile.stages if not stage.may_run]
     if options.instruction is not None and not any(stage.takes_instruction for stage in profile.stages):
         raise InputError("rerank.instruction: no stage of this profile takes an instruction", code="no_instruction")
     asked = options.stages or ()
     if len(set(asked)) < len(asked):
         raise InputError("rerank.stages: a stage is named twice; each runs once", code="invalid_parameter")
     for name in asked:
+        if name in off:
+            raise InputError(f"rerank.stages: {name!r} is switched off, and not `on_request`", code="stage_off")
         if name not in names:
             raise InputError(
                 f"rerank.stages: {name[:80]!r} is not a stage of this profile; there are: {', '.join(names) or 'none'}",

@@ -264,6 +264,7 @@ def off_reason(stage: Stage, request: RerankRequest) -> str | None:
     """Say why a stage does not run for this request, None if it does."""
     if not request.enabled:
         return "reranking was switched off by the request"
-    if request.stages is not None:
-        return None if stage.name in request.stages else "not among the stages asked for"
-    return None if stage.enabled else "switched off in the profile"
+    if request.stages is not None and stage.name not in request.stages:
+        return "not among the stages asked for"
+    runs = stage.enabled if request.stages is None else stage.may_run
+    return None if runs else "switched off in the profile"

@@ -40,25 +40,30 @@ def choose(settings: Settings, model: str | None, stages: Sequence[str] | None =
     if len(set(stages)) < len(stages):
         raise InputError("stages: a stage is named twice; each runs once", code="invalid_parameter")
     there_are = {stage.name: stage for stage in profiles_of(settings)[chosen.profile].stages}
+    offered = [name for name, stage in there_are.items() if stage.may_run]
     for name in stages:
+        if name in there_are and not there_are[name].may_run:
+            raise InputError(f"stages: {name!r} is switched off, and not `on_request`", code="stage_off")
         if name not in there_are:
             raise InputError(
-                f"stages: {name[:80]!r} is not a stage of profile {chosen.profile!r}; there are: {', '.join(there_are)}",
+                f"stages: {name[:80]!r} is not a stage of profile {chosen.profile!r}; there are: {', '.join(offered)}",
                 code="unknown_stage",
             )
     return Choice("+".join(stages), chosen.profile, tuple(there_are[name] for name in stages))
 
 
 def choices(settings: Settings) -> dict[str, Choice]:
-    """Return everything that can be asked for by name. What comes first keeps a name that several things have.
+    """Return everything that can be asked for by name: no stage that is off unless it is `on_request`.
+
+    What comes first keeps a name that several things have.
 
     The order: stages of `default`, profiles, `profile/stage`, stages of other profiles, models; these as everybody may
     read them, of folders the last part alone.
     """
     profiles = profiles_of(settings)
-    pairs = [(name, stage) for name, profile in profiles.items() for stage in profile.stages]
+    pairs = [(name, stage) for name, profile in profiles.items() for stage in profile.stages if stage.may_run]
     found: dict[str, Choice] = {}
-    for stage in profiles["default"].stages:
+    for stage in (stage for name, stage in pairs if name == "default"):
         found.setdefault(stage.name, Choice(stage.name, "default", (stage,)))
     for name, profile in profiles.items():
         enabled = tuple(stage for stage in profile.stages if stage.enabled)
@@ -69,7 +74,7 @@ def choices(settings: Settings) -> dict[str, Choice]:
     for name, stage in pairs:
         found.setdefault(stage.name, Choice(f"{name}/{stage.name}", name, (stage,)))
     for name, profile in profiles.items():
-        for stage in reversed(profile.stages):
+        for stage in (stage for stage in reversed(profile.stages) if stage.may_run):
             found.setdefault(_told(stage), Choice(stage.name, name, (stage,)))
     return found
 
@@ -84,7 +89,7 @@ def _of_setting(settings: Settings, model: str) -> Choice | None:
     """Return the stage whose setting `model` is written like this."""
     for name, profile in profiles_of(settings).items():
         for stage in reversed(profile.stages):
-            if stage.model == model:
+            if stage.model == model and stage.may_run:
                 return Choice(stage.name, name, (stage,))
     return None
 
@@ -119,5 +124,5 @@ def shortened(choice: Choice, tokens: int) -> Choice:
 
 def _usual(settings: Settings) -> Choice | None:
     stages = profiles_of(settings)["default"].stages
-    enabled = [stage for stage in stages if stage.enabled] or list(stages)
+    enabled = [stage for stage in stages if stage.enabled] or [stage for stage in stages if stage.on_request]
     return Choice(enabled[-1].name, "default", (enabled[-1],)) if enabled else None

@@ -54,6 +54,7 @@ PER_REQUEST = (
     "blend",
     "early_stop_margin",
     "enabled",
+    "on_request",
 )
 """What a stage says about its work, not about its model."""
 RETRY_S = 20.0

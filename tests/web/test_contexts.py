@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from indexer.errors import InputError
-from searchd.settings import Stage
+from searchd.settings import Profile, Settings, Stage
 from searchd.types import Highlight, StageReport
 from tests.web import samples
 from web.answer import Piece, answer_of, crumbs_of, date_of, pieces_of
+from web.asking import request_of
 from web.choices import stage_choices, suggestions
 from web.contexts import FieldErrors
 from web.explain import why_of
@@ -60,8 +61,15 @@ class TestState:
         assert (on.rerank, on.off) == (True, ("large",))
 
     def test_a_stage_that_its_profile_leaves_out_can_be_switched_on(self) -> None:
-        choices = stage_choices(SearchState(q="a"), [Stage(name="slow", enabled=False)])
+        choices = stage_choices(SearchState(q="a"), [Stage(name="slow", enabled=False, on_request=True)])
         assert (choices[0].chosen, choices[0].href) == (False, "/?q=a&with=slow")
+        assert stage_choices(SearchState(q="a"), [Stage(name="off", enabled=False)]) == ()
+
+    def test_the_page_asks_for_no_stage_that_is_off_whatever_its_address_says(self) -> None:
+        stages = (Stage(name="small"), Stage(name="off", enabled=False))
+        settings = Settings(profiles={"default": Profile(stages=stages)})
+        asked = request_of(settings, SearchState(q="a", on=("off",)))
+        assert asked.rerank.stages == ("small",)
 
 
 class TestWords:

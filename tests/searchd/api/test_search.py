@@ -6,12 +6,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace as changed
 
 from searchd.api.schemas import SearchAnswer
 from searchd.app import create_app
+from searchd.rerank.types import Reranker
 from searchd.services import Services
+from searchd.settings import Profile, Stage
 from tests.searchd.api.conftest import HOST, Client, TestClient, problem
-from tests.searchd.library import MANUALS, FaultyEngine, services_over
+from tests.searchd.library import MANUALS, FaultyEngine, counting, services_over
 from tests.searchd.test_pipeline import FailingDeep
 from tests.searchd.test_retrieve import OwnLexical, OwnVectors
 
@@ -128,6 +131,25 @@ def test_what_is_refused_is_named(client: Client, body: dict[str, Any], code: st
     assert answer.status_code == (404 if code == "unknown_profile" else 422)
     assert found["code"] == code
     assert named in found["detail"]
+
+
+def test_a_stage_that_is_off_is_refused_by_name_and_its_model_never_loaded(services: Services) -> None:
+    stages = (Stage(name="small"), Stage(name="shut", model="nowhere", enabled=False))
+    settings = changed(services.settings, profiles={"default": Profile(stages=stages)})
+    asked: list[str] = []
+
+    def load(stage: Stage) -> Reranker:
+        asked.append(stage.name)
+        return counting(stage)
+
+    with TestClient(create_app(services_over(services.engine, settings, load)), base_url=HOST) as client:
+        for names in (["shut"], ["small", "shut"]):
+            found = problem(client.post("/api/search", json={"q": "valve", "rerank": {"stages": names}}))
+            assert (found["status"], found["code"]) == (422, "stage_off")
+        found = problem(client.post("/v1/rerank", json={"query": "a", "documents": ["b"], "model": "shut"}))
+        assert (found["status"], found["code"]) == (404, "unknown_model")
+        assert client.post("/api/search", json={"q": "valve"}).status_code == 200
+    assert "shut" not in asked
 
 
 @pytest.mark.parametrize(

@@ -197,9 +197,12 @@ def test_a_request_names_the_stages_that_run() -> None:
     assert [report.status for report in reports] == ["skipped", "full"]
 
 
-def test_a_stage_that_is_off_runs_only_if_it_is_named() -> None:
-    assert letters(rerank(fused("abc"), small(RISING, enabled=False))[0]) == "abc"
-    assert letters(rerank(fused("abc"), small(RISING, enabled=False), stages=("small",))[0]) == "cba"
+def test_a_stage_that_is_off_runs_only_if_it_is_named_and_may_be() -> None:
+    on_request = small(RISING, enabled=False, on_request=True)
+    assert letters(rerank(fused("abc"), on_request)[0]) == "abc"
+    assert letters(rerank(fused("abc"), on_request, stages=("small",))[0]) == "cba"
+    ordered, (report,) = rerank(fused("abc"), small(RISING, enabled=False), stages=("small",))
+    assert (letters(ordered), report.status, report.reason) == ("abc", "skipped", "switched off in the profile")
 
 
 def test_depth_of_a_request_caps_the_first_stage_and_never_widens_it() -> None:

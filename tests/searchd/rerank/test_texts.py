@@ -198,7 +198,8 @@ class TestChoice:
     settings = Settings(
         profiles={
             "fast": Profile(stages=(Stage(name="quick"), Stage(name="large", model="other"))),
-            "off": Profile(stages=(Stage(name="asleep", enabled=False),)),
+            "off": Profile(stages=(Stage(name="asleep", enabled=False, on_request=True),)),
+            "closed": Profile(stages=(Stage(name="shut", model="hidden", enabled=False), Stage(name="open"))),
         }
     )
 
@@ -247,6 +248,17 @@ class TestChoice:
         assert str(tmp_path) not in str(caught.value)
         for model, name in (("mine", "own"), (str(tmp_path / "mine"), "own"), ("gone", "lost"), (gone, "lost")):
             assert choose(settings, model).name == name
+
+    @pytest.mark.parametrize("model", ["shut", "closed/shut", "hidden"])
+    def test_a_stage_that_is_off_cannot_be_asked_for_by_any_name(self, model: str) -> None:
+        with pytest.raises(NotFound):
+            choose(self.settings, model)
+        assert not any("shut" in name or name == "hidden" for name in choices(self.settings))
+        with pytest.raises(InputError, match="'shut' is switched off, and not `on_request`") as caught:
+            choose(self.settings, "closed", ["open", "shut"])
+        assert caught.value.code == "stage_off"
+        with pytest.raises(InputError, match=r"there are: open$"):
+            choose(self.settings, "closed", ["none"])
 
     @pytest.mark.parametrize("stages", [["none"], ["small", "small"], ["quick"]])
     def test_stages_are_of_one_profile_and_run_once(self, stages: list[str]) -> None:
