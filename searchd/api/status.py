@@ -205,7 +205,7 @@ def count_rerankers(rerankers: RerankerCache, registry: CollectorRegistry) -> No
     paths = Gauge("searchd_reranker_path", "1 for the way a reranker runs", ["model", "path"], registry=registry)
     for model, path in rerankers.paths():
         paths.labels(model, path).set(1)
-    waiting = rerankers.scheduler.waiting()
+    waiting = rerankers.waiting()
     Gauge("searchd_rerank_waiting_pairs", "Pairs that wait for the device", registry=registry).set(waiting)
     costs = Gauge(
         "searchd_rerank_token_ms",

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.device import Device
 from indexer.errors import Busy, ConfigError, TransientError
 from indexer.token_vectors import TokenEncoder
 from indexer.tokens import PassageTokenizer
@@ -43,6 +44,8 @@ RERANKERS: dict[str, Callable[[Stage, Settings, Scheduler], Reranker]] = {
     "onnx": load_onnx,
 }
 
+ON_CPU = ("onnx",)
+"""Kinds that run on the CPU whatever the device of the others is."""
 WARM_UP = [PassageText("It works as it was built to. " * words) for words in (2, 10, 40, 40)]
 PER_REQUEST = (
     "depth",
@@ -125,6 +128,7 @@ class RerankerCache:
         self._clock = clock
         self._known: dict[Stage, LoadingReranker] = {}
         self._loaded: dict[Stage, Reranker] = {}
+        self._cpu: Scheduler | None = None
         self._closed = False
         self._lock = threading.Lock()
 
@@ -145,7 +149,7 @@ class RerankerCache:
             return known
 
     def _load(self, key: Stage) -> Reranker:
-        reranker = RERANKERS[key.kind](key, self._settings, self.scheduler)
+        reranker = RERANKERS[key.kind](key, self._settings, self._scheduler_of(key.kind))
         metrics, name = self.scheduler.metrics, reranker.fingerprint
         metrics.named(name, key.kind, shown_model(key))
         with self._lock:
@@ -161,12 +165,40 @@ class RerankerCache:
         note = functools.partial(metrics.looked_up, name)
         return CachedReranker(reranker, self.scores, note, kept_s=kept_s, clock=self._clock)
 
+    def _scheduler_of(self, kind: str) -> Scheduler:
+        """Return the queue before the device that a kind runs on.
+
+        A GPU's has one worker and batches for a GPU's time: on it a model of the CPU would hold up those of the GPU, use one
+        core of many, and take for a batch a hundred times as long as who cancels it may wait.
+        """
+        if kind not in ON_CPU or self.scheduler.device.name == "cpu":
+            return self.scheduler
+        with self._lock:
+            if self._closed:
+                raise TransientError("the models are being shut down")
+            if self._cpu is None:
+                device = Device(msgspec.structs.replace(self._settings, device="cpu"))
+                self._cpu = Scheduler(device, metrics=self.scheduler.metrics)
+            return self._cpu
+
+    def waiting(self) -> int:
+        """Return how many pairs wait, before whatever device."""
+        with self._lock:
+            cpu = self._cpu
+        return self.scheduler.waiting() + (0 if cpu is None else cpu.waiting())
+
     def close(self) -> None:
-        """Close what rerankers hold open, connections above all; one that is still loading is closed when it is there."""
+        """Close what rerankers hold open: connections, and the device of those that are not on the caller's.
+
+        One that is still loading is closed when it is there.
+        """
         with self._lock:
             self._closed = True
             loaded = list(self._loaded.values())
             self._loaded.clear()
+            cpu = self._cpu
+        if cpu is not None:
+            cpu.device.close()
         for reranker in loaded:
             close(reranker)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -30,9 +32,11 @@ from searchd.rerank.local import LocalReranker
 from searchd.rerank.onnx import load_onnx
 from searchd.rerank.onnx_export import export_onnx
 from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.table import RerankerCache
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.settings import Settings, Stage
-from tests.searchd.rerank.models import TOKENIZER, write_tiny
+from tests.searchd.rerank.models import TOKENIZER, scored, write_tiny
+from tests.searchd.rerank.test_scheduler import Held
 
 SETTINGS = Settings(device="cpu", dtype="float32", threads=1)
 QUERY = "how are command line options parsed"
@@ -159,6 +163,26 @@ def test_stored_token_ids_of_the_torch_kind_serve_it_too(
     assert isinstance(ours, LocalReranker)
     assert ours.model.tokenizer.fingerprint == torchs.model.tokenizer.fingerprint
     assert ours.fingerprint != torchs.fingerprint
+
+
+def test_beside_a_gpu_it_runs_by_the_rules_of_the_cpu(
+    folders: dict[str, tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers with a thread each, a batch each of what is asked, and never a turn of the GPU's only worker."""
+    settings = Settings(device="cuda", threads=2)
+    gpu, before = Device(settings), set(threading.enumerate())
+    monkeypatch.setitem(gpu.__dict__, "name", "cuda")  # what torch would say where there is one
+    cache = RerankerCache(settings, Scheduler(gpu))
+    stages = [Stage(name="far", kind="onnx", model=str(folders[name][1])) for name in ("two labels", "roberta")]
+    with Held(gpu):
+        for stage in stages:
+            assert np.isfinite(scored(cache.of(stage), QUERY, PASSAGES * 200, 64, deadline=time.monotonic() + 30)).all()
+    assert {path for _, path in cache.paths()} == {"onnx, model.onnx, 1 threads, padded batches"}
+    workers = [one for one in threading.enumerate() if one.name.startswith("device-") and one not in before]
+    assert len(workers) == 3, "one of the GPU, two of the CPU, which both models share"
+    cache.close()
+    gpu.close()
+    assert not any(one.is_alive() for one in workers)
 
 
 def test_scoring_loads_no_torch(folders: dict[str, tuple[Path, Path]]) -> None:
