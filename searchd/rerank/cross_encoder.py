@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,11 +25,13 @@ from searchd.rerank.loading import fast_tokenizer, refusals, source_in, source_o
 from searchd.rerank.local import Frame, LocalReranker, Pair
 from searchd.rerank.packed import PackedForward, packed_forward
 from searchd.rerank.pair_texts import PairTexts
-from searchd.rerank.precision import choose
+from searchd.rerank.precision import choose, disagreement
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import Reranker
 from searchd.settings import Stage
 from searchd.train.registry import promoted
+
+log = logging.getLogger(__name__)
 
 
 class CrossEncoderModel:
@@ -41,6 +44,8 @@ class CrossEncoderModel:
         self.packed = packed
         self._texts = texts
         self._precision = precision
+        self.warning = ""
+        """What readers of `/readyz` are to know of its scores."""
         self.packs = packed is not None
         self.tokenizer = texts.tokenizer
         self.longest = texts.longest
@@ -50,7 +55,7 @@ class CrossEncoderModel:
     def path(self) -> str:
         """See `LocalModel.path`."""
         way = "padded batches" if self.packed is None else self.packed.path
-        return f"cross_encoder, {self._precision}, {way}"
+        return f"cross_encoder, {self._precision}, {way}" + (f"; {self.warning}" if self.warning else "")
 
     def frame(self, query: str, instruction: str, limit: int) -> Frame:
         """See `LocalModel.frame`; there is no instruction."""
@@ -113,16 +118,21 @@ def _read_house(name: str, adapter: Adapter | None) -> Loaded:
 
 
 def _ready(loaded: Loaded, wanted: str, device: Device, settings: Settings) -> CrossEncoderModel:
-    """Return the model in the precision wanted, or in the one that proves itself."""
+    """Return the model in the precision wanted, or in the one that proves itself; int8 says if it does not."""
 
     def build(precision: str) -> CrossEncoderModel:
         return in_precision(loaded, precision, device)
 
     if wanted:
-        return build(wanted)
-    model, _ = choose(loaded.digest, device, settings.data_path, build)
-    assert isinstance(model, CrossEncoderModel)  # noqa: S101  # narrows the type: it is what `build` made
-    return model
+        model = build(wanted)
+        said = disagreement(loaded.digest, device, settings.data_path, wanted, build) if wanted == "int8" else ""
+        if said:  # it is the owner's wish, so it runs
+            log.warning("%s: %s", model.path, said)
+            model.warning = said
+        return model
+    chosen, _ = choose(loaded.digest, device, settings.data_path, build)
+    assert isinstance(chosen, CrossEncoderModel)  # noqa: S101  # narrows the type: it is what `build` made
+    return chosen
 
 
 def in_precision(loaded: Loaded, precision: str, device: Device) -> CrossEncoderModel:

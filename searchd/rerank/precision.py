@@ -99,10 +99,28 @@ def fastest(trials: Mapping[str, Trial]) -> str:
     """Return the precision to run in; the first is the standard, the others come with what they lose."""
     best = next(iter(trials))
     for name, trial in trials.items():
-        agrees = trial.spearman >= LEAST_SPEARMAN.get(name, 1.0) and trial.overlap >= LEAST_OVERLAP
-        if agrees and trial.seconds * LEAST_GAIN <= trials[best].seconds:
+        if agrees(name, trial) and trial.seconds * LEAST_GAIN <= trials[best].seconds:
             best = name
     return best
+
+
+def agrees(precision: str, trial: Trial) -> bool:
+    """Say whether a precision ranks as float32 does."""
+    return trial.spearman >= LEAST_SPEARMAN.get(precision, 1.0) and trial.overlap >= LEAST_OVERLAP
+
+
+def disagreement(
+    fingerprint: str, device: Device, folder: Path, precision: str, build: Callable[[str], LocalModel]
+) -> str:
+    """Say how a precision that its owner wants ranks, if that is unlike float32; empty if it agrees. Measured once and kept."""
+    key = f"{fingerprint} wanted in {precision} on {processor(device)}"
+    said = remembered(folder).get(key)
+    if not isinstance(said, str):
+        trial = tried({name: build(name) for name in ("float32", precision)})[precision]
+        figures = f"Spearman {trial.spearman:.3f}, {trial.overlap:.0%} of the first third the same"
+        said = "" if agrees(precision, trial) else f"ranks unlike float32 on examples ({figures})"
+        remember(folder, key, said)
+    return said
 
 
 def tried(models: Mapping[str, LocalModel]) -> dict[str, Trial]:

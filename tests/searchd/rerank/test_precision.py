@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models
 
@@ -18,6 +20,7 @@ from searchd.rerank.examples import paragraphs, questions
 from searchd.rerank.local import Frame, LocalReranker, Pair, PassageTokenizer
 from searchd.rerank.precision import FILE, Trial, choose, fastest, overlap, spearman
 from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.table import RerankerCache
 from searchd.settings import Settings, Stage
 from tests.searchd.rerank.models import write_tiny
 
@@ -114,6 +117,34 @@ def test_a_precision_that_cannot_be_had_is_left_out(device: Device, tmp_path: Pa
 
     assert choose("abc", device, tmp_path, build)[0].fingerprint == "float32"
     assert not (tmp_path / FILE).exists()
+
+
+@pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="this processor has no int8")
+def test_int8_that_is_asked_for_runs_and_says_if_it_ranks_unlike_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, device = str(write_tiny(tmp_path / "tiny")), Device(Settings(device="cpu", threads=1))
+    trials: list[Any] = []
+    tried = module.tried
+    monkeypatch.setattr(module, "tried", lambda models: trials.append(tried(models)) or trials[-1])
+
+    def path(data: str) -> str:
+        settings, stage = Settings(data_dir=str(tmp_path / data)), Stage(name="large", model=folder, precision="int8")
+        return RerankerCache(settings, Scheduler(device)).of(stage)._loaded.result().model.path  # type: ignore[attr-defined]
+
+    monkeypatch.setitem(module.LEAST_SPEARMAN, "int8", -1.0)
+    monkeypatch.setattr(module, "LEAST_OVERLAP", 0.0)
+    assert path("agrees") == "cross_encoder, int8, packed sequences"
+    assert "unlike" not in caplog.text
+    monkeypatch.setitem(module.LEAST_SPEARMAN, "int8", 1.1)
+    for _ in range(2):
+        caplog.clear()
+        assert path("disagrees").startswith(
+            "cross_encoder, int8, packed sequences; ranks unlike float32 on examples (Spear"
+        )
+        assert "ranks unlike float32 on examples" in caplog.text
+    assert [list(trial) for trial in trials] == [["float32", "int8"]] * 2, "once for each data folder"
+    device.close()
 
 
 def test_a_stage_says_its_own_precision_and_the_setting_dtype_holds_for_the_rest(tmp_path: Path) -> None:
