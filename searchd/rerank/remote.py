@@ -21,13 +21,12 @@ from indexer.errors import ConfigError, TransientError
 from indexer.settings import Settings
 from searchd.rerank.address import address, key_from
 from searchd.rerank.http import TOO_LONG, Endpoint, Refused
+from searchd.rerank.local import OVERLAP_SHARE
 from searchd.rerank.providers import PROVIDERS, Asked, Indexed, Provider
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import BadScores, PartScores, PassageText, Reranker, ScoreRequest, public_reason
 from searchd.settings import HOUSE_RERANKER, Stage
 
-OVERLAP_SHARE = 0.25
-"""Of a part's length, which it repeats of the part before it."""
 JOINT_MODELS = ("jina-reranker-v3",)
 """Whose score of a text depends on the others of its call."""
 LEAST_PART_BYTES = 300
