@@ -29,9 +29,10 @@ from benchmarks.quality import NO_LIMIT_MS, index, unlimited
 from indexer.scope import Scope
 from searchd.api.search import SearchRequest, query_from_request
 from searchd.present import by_document
-from searchd.rerank.cascade import Cascade, request_of
+from searchd.rerank.cascade import Cascade
 from searchd.rerank.text import passage_text
 from searchd.rerank.types import PassageText, ScoreRequest, never
+from searchd.rerank.wish import request_of
 from searchd.services import Services, build_services
 from searchd.settings import Settings, Stage
 from searchd.types import Candidate, RerankRequest, StageReport

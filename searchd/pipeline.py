@@ -21,7 +21,8 @@ from searchd.load import Loaded, Wanted, load
 from searchd.metrics import SearchMetrics
 from searchd.operators import meaning_of
 from searchd.present import by_document, present
-from searchd.rerank.cascade import Cascade, off_reason
+from searchd.rerank.cascade import Cascade
+from searchd.rerank.wish import off_reason
 from searchd.retrieve import BM25, Retrieval, Retriever
 from searchd.settings import Profile, Settings, Stage
 from searchd.types import Candidate, Hit, Query, SearchResponse, StageReport, Stored

@@ -1,7 +1,8 @@
 """The cascade: stages of rerankers over the fused candidates, within their budgets.
 
 Takes candidates in fused order; gives them reordered, each with the scores it got by name, and a report per stage.
-A stage that is late or down leaves the order as it found it and says so. Neighbours: `order.py`, `early_stop.py`.
+A stage that is late or down leaves the order as it found it and says so. Neighbours: `wish.py`, `order.py`,
+`early_stop.py`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from searchd.rerank.types import (
     ScoreRequest,
     public_reason,
 )
+from searchd.rerank.wish import off_reason, request_of
 from searchd.settings import Stage
 from searchd.types import Candidate, RerankRequest, StageReport, StageStatus
 
@@ -228,21 +230,6 @@ def settled_at(stage: Stage, entering: Sequence[Candidate], logits: Mapping[str,
     return count if count != len(entering) else None
 
 
-def request_of(
-    query: str, stage: Stage, request: RerankRequest, number: int, cancelled: Callable[[], bool]
-) -> ScoreRequest:
-    """Return what a query asks of a stage."""
-    return ScoreRequest(
-        query=query,
-        max_length=stage.max_length,
-        instruction=stage.instruction if request.instruction is None else request.instruction,
-        parts=stage.long == "parts",
-        whole=request.whole,
-        place=number,
-        cancelled=cancelled,
-    )
-
-
 def by_id(batch: Sequence[Candidate], scores: NDArray[np.float32]) -> dict[str, float]:
     """Return raw scores by passage id, those that came in time. Raises: BadScores."""
     if len(scores) != len(batch):
@@ -258,13 +245,3 @@ def out_of_time(limit: str, logits: Mapping[str, float], entering: Sequence[Cand
     if not logits:
         return _End("skipped", f"{limit} does not suffice for one passage")
     return _End("partial", f"{limit} was reached after {len(logits)} of {len(entering)}")
-
-
-def off_reason(stage: Stage, request: RerankRequest) -> str | None:
-    """Say why a stage does not run for this request, None if it does."""
-    if not request.enabled:
-        return "reranking was switched off by the request"
-    if request.stages is not None and stage.name not in request.stages:
-        return "not among the stages asked for"
-    runs = stage.enabled if request.stages is None else stage.may_run
-    return None if runs else "switched off in the profile"

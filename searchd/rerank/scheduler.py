@@ -1,15 +1,13 @@
 """One queue of pairs before the device: requests share batches, formed the moment the device is free.
 
 A batch is of one model, within a budget of tokens; of pairs of like length, unless the model packs them without padding.
-Later stages go first, then nearer deadlines. Pairs that nobody waits for any more leave the queue at once. There is no
-timed wait: a batch is what is there, shared out among the device's workers.
+There is no timed wait: a batch is what is there, shared out among the device's workers. Here is what runs, and how large;
+what waits, and in which order, is in `tickets.py`.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -20,10 +18,11 @@ from numpy.typing import NDArray
 from indexer.device import Device, Priority
 from indexer.errors import Busy, LimitError, TransientError
 from searchd.metrics import RerankMetrics
-from searchd.rerank.batches import Batch, Ticket, batch_of, by_request, halves, in_order, like_length
+from searchd.rerank.batches import Batch, Ticket, batch_of, by_request, halves
 from searchd.rerank.cost import CostTable
 from searchd.rerank.local import LocalModel, Pair
 from searchd.rerank.memory import Memory, is_shortage, too_long
+from searchd.rerank.tickets import Tickets
 from searchd.rerank.types import BadScores, PartScores, ScoreRequest
 
 BATCH_S = {"cpu": 0.08, "mps": 0.04, "cuda": 0.02}
@@ -52,11 +51,7 @@ class Scheduler:
         self.metrics = metrics or RerankMetrics()
         self.memory = Memory(clock)
         self._clock = clock
-        self._tickets: list[Ticket] = []
-        self._numbers = itertools.count()
-        self._lock = threading.Lock()
-        self._turns = 0
-        """Calls of `_run_batch` that are with the device."""
+        self._tickets = Tickets(clock)
 
     # -- asked by rerankers ---------------------------------------------------------------------------------------
 
@@ -85,21 +80,14 @@ class Scheduler:
         Raises: TimeoutError if that is so of all; BadScores; Busy if the queue is full or the model is left alone, or if no
         pair fits into the device's memory; PartScores if some do not; what the model raises.
         """
-        ticket = self._ticket(model, pairs, request)
+        ticket = self._tickets.ticket(model, pairs, request)
         if sum(ticket.lengths) > MOST_WAITING:
             raise LimitError(f"{sum(ticket.lengths):,} tokens are to be reranked; at most {MOST_WAITING:,} are at once")
         self.memory.check(model.fingerprint)
         if request.whole:
             for error in self.memory.unfit(model.fingerprint, ticket.lengths).values():
                 raise error
-        with self._lock:
-            waiting = sum(one.lengths[place] for one in self._tickets for place in one.waiting)
-            if waiting + sum(ticket.lengths) > MOST_WAITING:
-                raise Busy(f"{waiting:,} tokens wait to be reranked, which is the most")
-            self._tickets.append(ticket)
-            turns = max(0, min(self.device.workers - self._turns, len(pairs)))
-            self._turns += turns
-        for _ in range(turns):
+        for _ in range(self._tickets.add(ticket, self.device.workers, MOST_WAITING)):
             self._submit()
         scores = self._wait(ticket)
         if ticket.error is not None:
@@ -114,29 +102,12 @@ class Scheduler:
 
     def waiting(self) -> int:
         """Return how many pairs wait."""
-        with self._lock:
-            return sum(len(ticket.waiting) for ticket in self._tickets)
-
-    def _ticket(self, model: LocalModel, pairs: Sequence[Pair], request: ScoreRequest) -> Ticket:
-        return Ticket(
-            model=model,
-            pairs=pairs,
-            lengths=[pair.length for pair in pairs],
-            request=request,
-            urgency=(*urgency_of(request), next(self._numbers)),
-            scores=np.full(len(pairs), np.nan, dtype=np.float32),
-            waiting=set(range(len(pairs))),
-            since=self._clock(),
-        )
+        return self._tickets.waiting()
 
     def _seconds_ahead(self, request: ScoreRequest) -> float:
         """Return how many seconds of a worker the pairs take that wait already and go before this request's."""
-        mine = urgency_of(request)
-        with self._lock:
-            ahead = [ticket for ticket in self._tickets if ticket.waiting and ticket.urgency[:3] <= mine]
-            tokens = [(one.model.fingerprint, sum(map(one.lengths.__getitem__, one.waiting)), len(one.waiting))
-                      for one in ahead]  # fmt: skip
-        return sum(total * (self.costs.per_token(name, total // pairs) or 0.0) for name, total, pairs in tokens)
+        ahead = self._tickets.ahead(request)
+        return sum(total * (self.costs.per_token(name, total // pairs) or 0.0) for name, total, pairs in ahead)
 
     def _wait(self, ticket: Ticket) -> NDArray[np.float32]:
         """Wait until all is scored, the deadline, or the caller goes away; return the scores there are by then."""
@@ -146,16 +117,7 @@ class Scheduler:
             if left <= 0 or request.cancelled():
                 break
             ticket.ended.wait(min(POLL_S, left))
-        return self._withdraw(ticket)
-
-    def _withdraw(self, ticket: Ticket) -> NDArray[np.float32]:
-        """Let nothing of a ticket wait any more; a batch that still runs writes into what nobody reads."""
-        with self._lock:
-            ticket.waiting.clear()
-            ticket.ended.set()
-            if ticket in self._tickets:
-                self._tickets.remove(ticket)
-            return ticket.scores.copy()
+        return self._tickets.withdraw(ticket)
 
     # -- on the device's thread -----------------------------------------------------------------------------------
 
@@ -163,37 +125,34 @@ class Scheduler:
         try:
             turn = self.device.submit(self._run_batch, priority=Priority.RERANK)
         except TransientError as error:
-            self._fail_all(error)
+            self._tickets.turn_lost(error)
             return
         turn.add_done_callback(self._turn_ended)
 
     def _turn_ended(self, turn: Future[None]) -> None:
         """Let nobody wait for a device that is closed, nor for a mistake of ours."""
         if turn.cancelled():
-            self._fail_all(TransientError("the models are being shut down"))
+            self._tickets.turn_lost(TransientError("the models are being shut down"))
         elif (error := turn.exception()) is not None:
-            self._fail_all(error)
+            self._tickets.turn_lost(error)
 
     def _run_batch(self) -> None:
         """Form one batch, run it, and ask for the next turn if more waits: queries are embedded in between."""
-        batch = self._form()
+        batch = self._tickets.take(self._budget)
         todo = [] if batch is None else [batch]
         while todo:
             todo += self._run(todo.pop())
-        with self._lock:
-            more = any(ticket.waiting for ticket in self._tickets)
-            self._turns -= not more
-        if more:
+        if self._tickets.goes_on():
             self._submit()
 
     def _run(self, batch: Batch) -> list[Batch]:
         """Run a batch; return its halves if it did not fit into memory."""
         if all(ticket.error is not None for ticket, _ in batch.places):
-            self._scored(batch, np.full(len(batch.places), np.nan, dtype=np.float32))
+            self._tickets.scored(batch, np.full(len(batch.places), np.nan, dtype=np.float32))
             return []
         unfit = self.memory.unfit(batch.model.fingerprint, [ticket.lengths[place] for ticket, place in batch.places])
         if unfit:
-            self._unfit([(batch.places[number][0], error) for number, error in unfit.items()])
+            self._tickets.unfit([(batch.places[number][0], error) for number, error in unfit.items()])
             rest = [one for number, one in enumerate(batch.places) if number not in unfit]
             return [batch_of(batch.model, rest, batch.waited, halved=batch.halved)] if rest else []
         if len(batch.places) > 1 and batch.tokens > self.memory.most_tokens(batch.model.fingerprint):
@@ -206,13 +165,13 @@ class Scheduler:
                 alone = by_request(batch)
                 if len(alone) > 1:
                     return alone  # one caller's pair must not fail another's
-                self._failed(batch, error)
+                self._tickets.failed(batch, error)
                 return []
         else:
             self.costs.learn(batch.model.fingerprint, batch.longest, batch.tokens, time.perf_counter() - started)
             self.memory.ran_well(batch.model.fingerprint, batch.tokens)
             self._note(batch)
-            self._scored(batch, scores)
+            self._tickets.scored(batch, scores)
             return []
         return self._short(batch)  # here the error is gone, and with its frames the tensors that they held
 
@@ -223,34 +182,14 @@ class Scheduler:
         try:
             self.memory.check(name)
         except Busy as busy:
-            self._leave_alone(batch, busy)
+            self._tickets.failed(batch, busy)
+            self._tickets.leave_alone(name, busy)
             return []
         if len(places) == 1:
-            self._unfit([(places[0][0], Busy(too_long(batch.tokens)))])
+            self._tickets.unfit([(places[0][0], Busy(too_long(batch.tokens)))])
             return []
         self.metrics.ran_out_of_memory(name)
         return halves(batch)
-
-    def _unfit(self, found: Sequence[tuple[Ticket, Busy]]) -> None:
-        """End pairs that do not fit into memory: theirs is the only score that is lost, unless all are wanted or none."""
-        with self._lock:
-            for ticket, error in found:
-                ticket.unfit = ticket.unfit or error
-                if ticket.request.whole:
-                    ticket.error = error
-                    ticket.waiting.clear()
-                self._one_less(ticket)
-
-    def _leave_alone(self, batch: Batch, busy: Busy) -> None:
-        """Fail a batch and all else that waits for its model."""
-        self._failed(batch, busy)
-        with self._lock:
-            for ticket in self._tickets:
-                if ticket.model.fingerprint == batch.model.fingerprint and ticket.waiting:
-                    ticket.error = busy
-                    ticket.waiting.clear()
-                    if not ticket.running:
-                        ticket.ended.set()
 
     def _note(self, batch: Batch) -> None:
         name, pairs, real = batch.model.fingerprint, len(batch.places), batch.real
@@ -261,27 +200,6 @@ class Scheduler:
         if scores.shape != (len(batch.places),):
             raise BadScores(f"{scores.shape} scores came back for {len(batch.places)} passages")
         return scores
-
-    def _form(self) -> Batch | None:
-        """Take the next batch out of the queue."""
-        with self._lock:
-            now = self._clock()
-            for ticket in self._tickets:
-                late = ticket.request.deadline is not None and ticket.request.deadline <= now
-                if late or ticket.request.cancelled():
-                    ticket.waiting.clear()
-            tickets = [ticket for ticket in self._tickets if ticket.waiting]
-            if not tickets:
-                return None
-            tickets.sort(key=lambda ticket: ticket.urgency)
-            model = tickets[0].model
-            tickets = [ticket for ticket in tickets if ticket.model is model]
-            budget = self._budget(model, tickets)
-            places = in_order(tickets, budget) if model.packs else like_length(tickets, budget)
-            for ticket, place in places:
-                ticket.waiting.discard(place)
-                ticket.running += 1
-            return batch_of(model, places, now - min(ticket.since for ticket, _ in places))
 
     def _budget(self, model: LocalModel, tickets: Sequence[Ticket]) -> int:
         """Return how many tokens make a batch: what takes its time, or a worker's share of the most urgent request."""
@@ -296,37 +214,3 @@ class Scheduler:
         budget = FIRST_TOKENS[kind] if rate is None else BATCH_S[kind] / rate
         wanted = min(MOST_TOKENS, max(LEAST_TOKENS, budget))
         return min(wanted, self.memory.most_tokens(model.fingerprint))
-
-    def _scored(self, batch: Batch, scores: NDArray[np.float32]) -> None:
-        with self._lock:
-            for (ticket, place), score in zip(batch.places, scores, strict=True):
-                if not np.isfinite(score) and ticket.error is None:
-                    ticket.error = BadScores("a score is not a number")
-                    ticket.waiting.clear()
-                ticket.scores[place] = score
-                self._one_less(ticket)
-
-    def _failed(self, batch: Batch, error: BaseException) -> None:
-        with self._lock:
-            for ticket, _ in batch.places:
-                ticket.error = error
-                ticket.waiting.clear()
-                self._one_less(ticket)
-
-    def _one_less(self, ticket: Ticket) -> None:
-        ticket.running -= 1
-        if not ticket.running and not ticket.waiting:
-            ticket.ended.set()
-
-    def _fail_all(self, error: BaseException) -> None:
-        with self._lock:
-            self._turns = 0
-            for ticket in self._tickets:
-                ticket.error = error
-                ticket.waiting.clear()
-                ticket.ended.set()
-
-
-def urgency_of(request: ScoreRequest) -> tuple[bool, int, float]:
-    """Return what sorts requests: searches before lists that must be scored whole, later stages first, nearer deadlines."""
-    return request.whole, -request.place, math.inf if request.deadline is None else request.deadline

@@ -313,6 +313,35 @@ def test_a_pair_that_cannot_be_scored_fails_its_own_request_alone_of_those_in_it
     assert len(model.batches[0]) == 6
 
 
+def test_a_turn_that_is_lost_fails_who_waits_and_the_next_request_gets_as_many_turns_as_before() -> None:
+    device, going, go = Device(Settings(device="cpu", threads=2)), threading.Event(), threading.Event()
+    scheduler = Scheduler(device)
+
+    class Slow(SumModel):
+        def forward(self, batch: Sequence[Pair]) -> NDArray[np.float32]:
+            going.set()
+            assert go.wait(10)
+            return super().forward(batch)
+
+    def broken() -> bool:
+        if threading.current_thread().name.startswith("device"):
+            raise RuntimeError("out of order")
+        return False
+
+    with ThreadPoolExecutor(2) as clients:
+        running = clients.submit(scheduler.score, Slow(), pairs(5), asked())
+        assert going.wait(10)
+        with pytest.raises(RuntimeError, match="out of order"):
+            scheduler.score(SumModel(), pairs(1), asked(cancelled=broken))
+        go.set()
+        with pytest.raises(RuntimeError, match="out of order"):
+            running.result(10)
+    until(lambda: scheduler._tickets._turns == 0)
+    assert scheduler.score(SumModel(), pairs(1, 2), asked()).tolist() == [1, 2]
+    until(lambda: scheduler._tickets._turns == 0)
+    device.close()
+
+
 def test_lists_that_must_be_scored_whole_wait_for_searches(device: Device, scheduler: Scheduler) -> None:
     model, now = SumModel(), time.monotonic()
     scheduler.costs.learn(model.fingerprint, 50, 50, 1.0)
