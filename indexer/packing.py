@@ -22,6 +22,23 @@ Packed layers give the same bits for the packaged models; a unit vector that mov
 """
 
 
+class PackedLinear:
+    """A linear layer on the CPU whose weight is laid out once. Raises AttributeError or RuntimeError where torch cannot."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        import torch
+
+        ops: Any = torch.ops.mkldnn
+        self._run = ops._linear_pointwise
+        self._weight, self._bias = ops._reorder_linear_weight(weight), bias
+
+    def __call__(self, inputs: torch.Tensor, *, gelu: bool = False) -> torch.Tensor:
+        """Return [..., out] of [..., in], with GELU over it if asked for."""
+        after: tuple[str, list[Any], str] = ("gelu", [], "none") if gelu else ("none", [], "")
+        outputs: torch.Tensor = self._run(inputs, self._weight, self._bias, *after)
+        return outputs
+
+
 def pack_linears(model: torch.nn.Module, run: Callable[[], torch.Tensor]) -> int:
     """Pack the linear layers of a model on the CPU, in place; return how many, 0 if it was left as it was.
 
@@ -58,17 +75,13 @@ def packed(linear: torch.nn.Linear) -> torch.nn.Module:
     """Return a layer that gives what `linear` gives. Raises: AttributeError, RuntimeError where torch cannot."""
     import torch
 
-    ops: Any = torch.ops.mkldnn
-
-    class PackedLinear(torch.nn.Module):
-        def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+    class Packed(torch.nn.Module):
+        def __init__(self, run: PackedLinear) -> None:
             super().__init__()
-            self._weight, self._bias = weight, bias
+            self._run = run
 
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-            outputs: torch.Tensor = ops._linear_pointwise(inputs, self._weight, self._bias, "none", [], "")
-            return outputs
+            return self._run(inputs)
 
     # It must not hold `linear` itself, whose weight would then be there twice.
-    weight = ops._reorder_linear_weight(linear.weight.detach())
-    return PackedLinear(weight, None if linear.bias is None else linear.bias.detach())
+    return Packed(PackedLinear(linear.weight.detach(), None if linear.bias is None else linear.bias.detach()))

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from indexer.packing import PackedLinear as PackedLinear  # one of the layers: the embedder has it too
+
 if TYPE_CHECKING:
     import torch
 
@@ -35,23 +37,6 @@ class PlainLinear:
 
         outputs = torch.nn.functional.linear(inputs, self._weight, self._bias)
         return torch.nn.functional.gelu(outputs) if gelu else outputs
-
-
-class PackedLinear:
-    """A layer on the CPU whose weight is laid out once. Raises AttributeError or RuntimeError where torch cannot."""
-
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        import torch
-
-        ops: Any = torch.ops.mkldnn
-        self._run = ops._linear_pointwise
-        self._weight, self._bias = ops._reorder_linear_weight(weight), bias
-
-    def __call__(self, inputs: torch.Tensor, *, gelu: bool = False) -> torch.Tensor:
-        """See `Linear`."""
-        after: tuple[str, list[Any], str] = ("gelu", [], "none") if gelu else ("none", [], "")
-        outputs: torch.Tensor = self._run(inputs, self._weight, self._bias, *after)
-        return outputs
 
 
 class FeedForward:
