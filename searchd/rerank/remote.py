@@ -3,7 +3,8 @@
 Scores are the service's own, logits where it gives them, never scaled. A passage too long for a provider goes in
 overlapping parts and scores as its best one, so that nothing is cut: Cohere and Infinity would cut without a word (the
 parts are shorter than where they do, Infinity's for models of 512 tokens and more), Voyage, TEI and vLLM are told to
-refuse instead, Jina and ZeroEntropy say nothing of it. After a refusal shorter parts are tried, and the length is kept.
+refuse instead, Jina and ZeroEntropy say nothing of it. After a refusal shorter parts are tried, and the length is kept
+for a while: it may have been one long query that left no room, and short parts cost more.
 More texts than a call may have go in several, one after another; that is sound for scores that depend on query and text
 alone, which all state but jina-reranker-v3: it looks at all texts of a call, and its scores are not kept.
 """
@@ -11,7 +12,9 @@ alone, which all state but jina-reranker-v3: it looks at all texts of a call, an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -30,6 +33,7 @@ from searchd.settings import HOUSE_RERANKER, Stage
 JOINT_MODELS = ("jina-reranker-v3",)
 """Whose score of a text depends on the others of its call."""
 LEAST_PART_BYTES = 300
+SHORT_KEPT_S = 600.0
 NO_TEXT = "-"
 """Sent for an empty text, for which Voyage would refuse the whole call."""
 TEXT_OVERHEAD_BYTES = 150
@@ -39,11 +43,21 @@ TEXT_OVERHEAD_BYTES = 150
 class RemoteReranker:
     """A provider's model behind its API. See `Reranker`."""
 
-    def __init__(self, provider: Provider, name: str, model: str, endpoint: Endpoint) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        name: str,
+        model: str,
+        endpoint: Endpoint,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._provider = provider
         self._model = model
         self._endpoint = endpoint
-        self._part_bytes = provider.part_bytes
+        self._clock = clock
+        self._short = (provider.part_bytes, -math.inf)
+        """Length of parts that was not refused, and until when it is kept."""
         self.fingerprint = fingerprint_of("remote", name, str(endpoint.url), model)
 
     def close(self) -> None:
@@ -62,7 +76,8 @@ class RemoteReranker:
         """See `Reranker.score`. Raises also: Refused, Busy while the service is left alone."""
         if not passages:
             return np.zeros(0, dtype=np.float32)
-        part_bytes = self._part_bytes
+        known, until = self._short
+        part_bytes = usual = known if self._clock() < until else self._provider.part_bytes
         while True:
             try:
                 scores = self._scored(request, passages, part_bytes)
@@ -72,7 +87,8 @@ class RemoteReranker:
                 if error.status not in TOO_LONG or not request.parts or part_bytes < LEAST_PART_BYTES:
                     raise
                 continue
-            self._part_bytes = min(self._part_bytes, part_bytes)
+            if part_bytes < usual:
+                self._short = part_bytes, self._clock() + SHORT_KEPT_S
             return scores
 
     def _scored(self, request: ScoreRequest, passages: Sequence[PassageText], part_bytes: int) -> NDArray[np.float32]:

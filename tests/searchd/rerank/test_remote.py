@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from searchd.rerank.cached import CachedReranker
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.http import ATTEMPTS, FAIR_S, Endpoint, Refused, seconds_to_wait
 from searchd.rerank.providers import PROVIDERS
-from searchd.rerank.remote import LEAST_PART_BYTES, RemoteReranker, load_remote, text_parts
+from searchd.rerank.remote import LEAST_PART_BYTES, SHORT_KEPT_S, RemoteReranker, load_remote, text_parts
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.score_cache import ScoreCache
 from searchd.rerank.table import RERANKERS, RerankerCache
@@ -62,12 +62,14 @@ def soon(seconds: float = 20.0) -> float:
 
 
 @contextmanager
-def remote(name: str, server: Service, breaker: Breaker | None = None) -> Iterator[RemoteReranker]:
+def remote(
+    name: str, server: Service, breaker: Breaker | None = None, clock: Callable[[], float] = time.monotonic
+) -> Iterator[RemoteReranker]:
     """Give a reranker that waits no longer before a retry than the service asks it to."""
     provider = PROVIDERS[name]
     url = address(server.url, provider.path)
     endpoint = Endpoint(url, KEY, breaker=breaker, uniform=lambda low, high: low)
-    reranker = RemoteReranker(provider, name, MODEL, endpoint)
+    reranker = RemoteReranker(provider, name, MODEL, endpoint, clock=clock)
     try:
         yield reranker
     finally:
@@ -189,14 +191,15 @@ def test_parts_of_a_text_have_every_character_and_overlap(text: str, most: int) 
     assert len(parts) == 1 or all(len(part) <= most for part in parts)
 
 
-def test_what_a_service_refuses_as_too_long_goes_in_shorter_parts_and_the_length_is_kept() -> None:
+def test_what_a_service_refuses_as_too_long_goes_in_shorter_parts_and_the_length_is_kept_for_a_while() -> None:
     def short_only(asked: Any) -> Any:
         if max(len(text) for text in asked.body["texts"]) > 700:
             server.plan.append(Fault(413))  # TEI's status for more tokens than the model reads
         return SERVERS["tei"](asked)
 
     passages = [PassageText("nothing of it " * 90 + "turbine"), PASSAGES[1]]
-    with service(SERVERS["tei"]) as server, remote("tei", server) as reranker:
+    now = [100.0]
+    with service(SERVERS["tei"]) as server, remote("tei", server, clock=lambda: now[0]) as reranker:
         server.plan = [Fault(413)]
         first = reranker.score(asks(), passages)
         sent = [max(len(text) for text in asked.body["texts"]) for asked in server.asked]
@@ -204,6 +207,10 @@ def test_what_a_service_refuses_as_too_long_goes_in_shorter_parts_and_the_length
         server.proper = short_only
         np.testing.assert_array_equal(reranker.score(asks(), passages), first)
         assert len(server.asked) == 3
+        now[0] += SHORT_KEPT_S
+        reranker.score(asks(), passages)
+        sent = [max(len(text) for text in asked.body["texts"]) for asked in server.asked]
+        assert [length > 700 for length in sent] == [True, False, False, True], "tried in full again"
 
 
 def test_a_service_that_refuses_whatever_the_length_is_asked_a_few_times_only(
