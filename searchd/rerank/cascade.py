@@ -143,6 +143,8 @@ class Cascade:
         except Exception as error:
             if isinstance(error, LongInstruction) and request.instruction is not None:
                 raise InputError(str(error), code="invalid_parameter") from error
+            if isinstance(error, InputError) and request.whole:
+                raise  # who brings the texts can bring fewer
             log.exception("stage %s failed", stage.name)
             if not isinstance(error, TransientError):
                 logits.clear()

@@ -72,7 +72,7 @@ def rerank_texts(
     The first stage reads every text, later ones those that `keep` and `depth` leave; of each all of it, as overlapping
     parts, unless `beginning_only`. `tokens` are the ids of each text that are known, by tokenizer. `deadline` is in
     monotonic seconds and the only limit of time; what cannot be done by then is not begun. Raises: TransientError
-    (`degraded`) if a text got no score; Busy (`caller_gone`).
+    (`degraded`) if a text got no score; Busy (`caller_gone`); LimitError if they are too much for the queue.
     """
     given = tuple(
         Candidate(f"{place:06}", "", {}, {}, text=text, tokens=known)

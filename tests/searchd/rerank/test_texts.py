@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from indexer.engine import Engine
-from indexer.errors import Busy, InputError, NotFound, TransientError
+from indexer.errors import Busy, InputError, LimitError, NotFound, TransientError
 from searchd.rerank import scales
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.choosing import check_instruction, choices, choose, shortened
@@ -186,6 +186,11 @@ def test_a_later_stage_that_fails_leaves_the_order_before_it_and_is_named() -> N
     assert letters(ranking) == "fedcba"
     assert [(report.name, report.status) for report in ranking.degraded] == [("large", "failed")]
     assert all(text.ranks.keys() == {"small"} for text in ranking.texts)
+
+
+def test_more_texts_than_the_queue_holds_are_the_callers_to_mend() -> None:
+    with pytest.raises(LimitError, match="2,000,000 tokens"):
+        ranked((SMALL, Listed(RISING, error=LimitError("2,000,000 tokens are to be reranked"))))
 
 
 def test_who_went_away_gets_nothing() -> None:
