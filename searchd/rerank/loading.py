@@ -72,7 +72,7 @@ def load(stage: Stage, settings: Settings, scheduler: Scheduler, recipe: Recipe)
 
     device, wanted = scheduler.device, wanted_precision(stage, settings)
     with refusals(stage, recipe.takes):
-        device.prepare()
+        _ = device.name  # before anything is read: a GPU that is not there is told at once
         source = source_of(stage, settings)
         parameters = parameters_of(source.folder)
         if not wanted and parameters <= TRIED_PARAMETERS:
