@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +24,20 @@ class LoadingReranker:
         self._load = load
         self._clock = clock
         self.failed_at: float | None = None
+        self._traceback: TracebackType | None = None
         threading.Thread(target=self._run, name="load-reranker", daemon=True).start()
 
     def _run(self) -> None:
         try:
             self._loaded.set_result(self._load())
         except BaseException as error:
-            self.failed_at = self._clock()
+            self._traceback, self.failed_at = error.__traceback__, self._clock()
             self._loaded.set_exception(error)
 
     @property
     def fingerprint(self) -> str:
         """The loaded model's; waits for it."""
-        return self._loaded.result().fingerprint
+        return self._reranker().fingerprint
 
     @property
     def ready(self) -> bool:
@@ -44,17 +46,23 @@ class LoadingReranker:
 
     def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
         """See `Reranker.fits`; all while it is not there."""
-        return self._loaded.result().fits(request, passages, seconds) if self.ready else len(passages)
+        return self._reranker().fits(request, passages, seconds) if self.ready else len(passages)
 
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         """See `Reranker.at_once`; all while it is not there."""
-        return self._loaded.result().at_once(request, passages) if self.ready else len(passages)
+        return self._reranker().at_once(request, passages) if self.ready else len(passages)
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """Score with the model once it is there. See `Reranker.score`."""
+        left = None if request.deadline is None else max(0.0, request.deadline - self._clock())
+        return self._reranker(left).score(request, passages)
+
+    def _reranker(self, seconds: float | None = None) -> Reranker:
         try:
-            left = None if request.deadline is None else max(0.0, request.deadline - self._clock())
-            reranker = self._loaded.result(left)
-        except TimeoutError as error:
-            raise TimeoutError("its model is still being loaded") from error
-        return reranker.score(request, passages)
+            error = self._loaded.exception(seconds)
+        except TimeoutError as late:
+            raise TimeoutError("its model is still being loaded") from late
+        if error is not None:
+            # Raised as it came: it would keep the frames of everybody who was told, and their passages.
+            raise error.with_traceback(self._traceback)
+        return self._loaded.result()

@@ -195,6 +195,16 @@ def test_who_asks_while_it_loads_waits_until_the_deadline_only(
     assert len(scored(cache.of(stage), QUERY, PASSAGES, 32, deadline=time.monotonic() + 20)) == 3
 
 
+def test_an_error_of_loading_keeps_nobody_who_was_told_of_it(device: Device, tmp_path: Path) -> None:
+    cache, depths = RerankerCache(SETTINGS, Scheduler(device)), []
+    stage = Stage(name="small", model=str(tmp_path / "nothing"))
+    for _ in range(20):
+        with pytest.raises(ConfigError, match="there is no folder") as caught:
+            scored(cache.of(stage), QUERY, PASSAGES, 32)
+        depths.append(len(caught.traceback))
+    assert len(set(depths)) == 1
+
+
 def test_a_model_that_could_not_be_loaded_is_tried_again_after_a_while(device: Device, tmp_path: Path) -> None:
     now = [100.0]
     cache = RerankerCache(SETTINGS, Scheduler(device), clock=lambda: now[0])
