@@ -230,7 +230,7 @@ def shown_model(stage: Stage) -> str:
 
 def path_of(stage: Stage, reranker: Reranker) -> str:
     """Say in words how a stage's model runs."""
-    if isinstance(reranker, LocalReranker):
+    if isinstance(reranker, LocalReranker | LateReranker):
         return reranker.model.path
     return f"{stage.kind}, {stage.provider or 'a chat'} API"
 

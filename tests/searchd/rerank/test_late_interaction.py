@@ -23,6 +23,7 @@ from indexer.errors import ConfigError
 from searchd.rerank.late_interaction import load_late_interaction
 from searchd.rerank.late_stored import LateReranker
 from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.table import RerankerCache
 from searchd.rerank.types import PassageText, ScoreRequest
 from searchd.settings import Settings, Stage
 from tests.searchd.rerank.late_models import write_pylate, write_stanford
@@ -214,6 +215,13 @@ def test_a_query_is_computed_once(folders: dict[str, Path], scheduler: Scheduler
     first = scheduler.device.run(lambda: model._query_vectors(state), priority=0)  # type: ignore[arg-type]
     assert model._query_vectors(model.frame(QUERY, "", 512).state) is first
     assert first.shape == (32, 16)
+
+
+def test_how_it_runs_is_told_as_of_every_local_kind(folders: dict[str, Path], scheduler: Scheduler) -> None:
+    cache = RerankerCache(Settings(dtype="float32"), scheduler)
+    stage = Stage(name="late", kind="late_interaction", model=str(folders["colbertv2"]))
+    assert cache.of(stage).fingerprint
+    assert cache.paths() == [("colbertv2", "late_interaction, float32, 16 dimensions, padded batches")]
 
 
 @pytest.mark.parametrize("query", [QUERY, LONG_QUERY, ""], ids=["short", "long", "empty"])
