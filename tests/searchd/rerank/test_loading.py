@@ -63,7 +63,7 @@ def test_each_kind_runs_in_the_precision_that_was_fastest_and_ranked_like_float3
     folder = KINDS[kind](tmp_path / "model")
     trials: list[Any] = []
     tried = precision.tried
-    monkeypatch.setattr(precision, "tried", lambda models: trials.append(tried(models)) or trials[-1])
+    monkeypatch.setattr(precision, "tried", lambda *given: trials.append(tried(*given)) or trials[-1])
     path = path_of(kind, folder, device, tmp_path / "data")
     (chosen,) = json.loads((tmp_path / "data" / FILE).read_text()).values()
     assert list(trials[0]) == ["float32", "bfloat16"], "there is no int8 of these"

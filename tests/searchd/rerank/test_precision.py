@@ -101,6 +101,19 @@ def test_the_choice_is_kept_for_this_model_and_processor(device: Device, tmp_pat
     assert len(json.loads((tmp_path / FILE).read_text())) == 2
 
 
+def test_a_gpu_is_timed_on_more_at_once(device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    class Noting(Toy):
+        def forward(self, batch: Sequence[Pair]) -> NDArray[np.float32]:
+            sizes.append(len(batch))
+            return super().forward(batch)
+
+    monkeypatch.setitem(device.__dict__, "name", "mps")
+    choose("abc", device, tmp_path, lambda precision: Noting(precision, []))
+    assert max(sizes) == module.PASSAGES * module.GPU_REPEATS
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"abc on nothing": "int4"}'])
 def test_a_file_that_is_damaged_is_as_none(content: str, device: Device, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(content)
@@ -126,7 +139,7 @@ def test_int8_that_is_asked_for_runs_and_says_if_it_ranks_unlike_float32(
     folder, device = str(write_tiny(tmp_path / "tiny")), Device(Settings(device="cpu", threads=1))
     trials: list[Any] = []
     tried = module.tried
-    monkeypatch.setattr(module, "tried", lambda models: trials.append(tried(models)) or trials[-1])
+    monkeypatch.setattr(module, "tried", lambda *given: trials.append(tried(*given)) or trials[-1])
 
     def path(data: str) -> str:
         settings, stage = Settings(data_dir=str(tmp_path / data)), Stage(name="large", model=folder, precision="int8")
