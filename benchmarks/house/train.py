@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from searchd.settings import Settings
+from searchd.train.base import exported
 from searchd.train.files import read_lines
 from searchd.train.fit import FitSettings, fit
 from searchd.train.losses import LossSettings
@@ -74,7 +75,7 @@ def main() -> None:
         fit(start, groups, folder / "small", here, lambda a, b, c: said(f"distilling {c}", a, b), fitted, LAYERS)
         return
     here = replace(fit_settings(settings, FIT), threads=arguments.threads)
-    fit(runner.exported("rerank-base"), groups, folder / "base", here, lambda a, b, c: said(f"fitting {c}", a, b))
+    fit(exported("rerank-base", folder), groups, folder / "base", here, lambda a, b, c: said(f"fitting {c}", a, b))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What a run keeps in its folder as JSON lines: groups and held-out queries, written whole or not at all."""
+"""What a run keeps in its folder as JSON lines: groups and held-out queries, written whole or not at all; figures and
+mined questions, added line by line, of which a crash may cut the last one short."""
 
 from __future__ import annotations
 
@@ -30,3 +31,22 @@ def read_lines(path: Path, kind: type[T]) -> Iterator[T]:
         for line in lines:
             if line.strip():
                 yield decoder.decode(line)
+
+
+def add_lines(path: Path, rows: Iterable[Any]) -> None:
+    """Add rows to a file, a line each, in one write."""
+    with path.open("ab") as out:
+        out.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+
+
+def whole_lines(path: Path, kind: Any) -> list[Any]:
+    """Return what `add_lines` wrote, up to a line that was cut short, which is taken off; nothing if there is no file."""
+    if not path.is_file():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        with path.open("r+b") as opened:
+            opened.truncate(len(whole))
+    decoder = msgspec.json.Decoder(kind)
+    return [decoder.decode(line) for line in whole.splitlines()]

@@ -16,23 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 from selectolax.lexbor import LexborHTMLParser
 
-from indexer.apply import text_hash
-from indexer.embedder import Embedder
 from indexer.errors import InputError
 from indexer.scope import Scope
 from indexer.store import documents as store_documents
 from indexer.store import generations
 from indexer.store import passages as store_passages
-from indexer.store import vectors as store_vectors
 from indexer.store.database import Database
 from indexer.store.passages import LoadedPassage
 from indexer.types import Passage, passage_id
 from searchd.train.files import read_lines
-from searchd.train.types import Link, Material, TrainingDocument, text_of
+from searchd.train.types import Link, Material, TrainingDocument
 
 COLLECTION = "train"
 DOCUMENTS_AT_ONCE = 200
-ENCODED_AT_ONCE = 500
 MOST_BYTES = 2_000_000
 MOST_LINKS_READ, MOST_LINKS = 400, 40
 """Of a page: links looked at, and links kept."""
@@ -121,23 +117,6 @@ def _passage(loaded: LoadedPassage) -> Passage:
         loaded.heading_path,
         loaded.page,
     )
-
-
-def vectors_of(material: Material, database: Database | None, embedder: Embedder, progress: Progress) -> Vectors:
-    """Return float32[passages, dim] in the material's order: from SQL's cache, else encoded now."""
-    texts = [text_of(*found) for found in material.passages.values()]
-    hashes = [text_hash(text) for text in texts]
-    known: dict[str, Vectors] = {}
-    if database is not None:
-        with database.read() as session:
-            known = store_vectors.cached(session, embedder.fingerprint, hashes)
-    missing = {hashed: text for hashed, text in zip(hashes, texts, strict=True) if hashed not in known}
-    names = list(missing)
-    for start in range(0, len(names), ENCODED_AT_ONCE):
-        some = names[start : start + ENCODED_AT_ONCE]
-        known |= dict(zip(some, embedder.encode_passages([missing[name] for name in some]), strict=True))
-        progress("encoding passages", start + len(some), len(names))
-    return np.stack([known[hashed] for hashed in hashes]) if hashes else np.zeros((0, embedder.dimension), np.float32)
 
 
 def links_of_file(uri: str) -> tuple[Link, ...]:

@@ -6,7 +6,7 @@ both fused as at query time. The bi-encoder's cosines go with the group: fitting
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -21,7 +21,7 @@ from indexer.scope import Scope
 from indexer.types import PUBLIC, IndexedDocument, RankedPassage
 from searchd.fuse import reciprocal_rank_fusion
 from searchd.retrieve import BM25, DENSE
-from searchd.train.types import Group, Material, Question, TrainingDocument, text_of
+from searchd.train.types import Group, Material, Question, text_of
 from searchd.types import Ranking
 
 QUERIES_AT_ONCE = 256
@@ -46,7 +46,7 @@ class MiningSettings:
 class Miner:
     """Retrieves over the material; `vectors` are float32[passages, dim] of unit length, in the material's order.
 
-    Passages of documents that `is_kept_apart` are candidates of held-out queries, and no negatives of any group.
+    Passages that are kept `apart` are candidates of held-out queries, and no negatives of any group.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Miner:
         vectors: NDArray[np.float32],
         folder: Path,
         language: str,
-        is_kept_apart: Callable[[TrainingDocument], bool] = lambda _document: False,
+        apart: frozenset[str] = frozenset(),
     ) -> None:
         self.material = material
-        self._apart = {p.passage_id for one in material.documents if is_kept_apart(one) for p in one.passages}
+        self._apart = apart
         self.vectors = vectors
         self.ids = list(material.passages)
         self.rows = {passage_id: row for row, passage_id in enumerate(self.ids)}

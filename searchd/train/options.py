@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from searchd.train.prepare import PrepareSettings
 NICENESS = 10
 BASE, SMALL = "rerank-base", "rerank-small"
 OPTIONS, FINISHED = "run.json", "finished"
+OF_THE_MACHINE = ("threads", "device", "bfloat16")
+"""What a run may go on with that differs: it was stopped, and goes on on another machine or beside another daemon."""
 DISTIL_RATE = 2.5
 """The small model learns with so many times the base's rate: its layers have further to go."""
 
@@ -35,7 +38,7 @@ class TrainOptions:
     judged: str = ""
     name: str = BASE
     base: str = BASE
-    """What is fitted: a packaged model, or a folder."""
+    """What is fitted: a role, a packaged model, a folder or a hub name; empty: what the deciding stage runs."""
     small: str = SMALL
     """The role of the model that is distilled from the fitted one; empty: none."""
     small_layers: tuple[int, ...] = ()
@@ -85,8 +88,8 @@ def options_of(settings: Settings, **asked: Any) -> TrainOptions:
     return TrainOptions(
         collection=asked["collection"],
         principals=tuple(asked["principals"]),
-        corpus=str(asked["corpus"] or ""),
-        judged=str(asked["judged"] or ""),
+        corpus=whole(asked["corpus"]),
+        judged=whole(asked["judged"]),
         name=asked["name"],
         base=asked["base"],
         small=asked["small"],
@@ -96,6 +99,11 @@ def options_of(settings: Settings, **asked: Any) -> TrainOptions:
         fit=fitting,
         distil=replace(fitting, method="full", learning_rate=asked["learning_rate"] * DISTIL_RATE),
     )
+
+
+def whole(path: Path | None) -> str:
+    """Return a path that means the same wherever the run goes on from; none is empty."""
+    return "" if path is None else str(path.absolute())
 
 
 def run_folder(settings: Settings, options: TrainOptions, *, new: bool) -> Path:
@@ -113,11 +121,25 @@ def run_folder(settings: Settings, options: TrainOptions, *, new: bool) -> Path:
 def same_options(folder: Path, options: TrainOptions) -> None:
     """Note a new run's options, and compare those of one that goes on. Raises: InputError naming what differs."""
     path = folder / OPTIONS
-    now = msgspec.json.encode(options, order="sorted")
     if not path.is_file():
-        path.write_bytes(now)
+        draft = path.with_suffix(".draft")
+        draft.write_bytes(msgspec.json.encode(options, order="sorted"))
+        draft.replace(path)
         return
-    before = msgspec.json.decode(path.read_bytes())
-    differ = sorted(name for name, value in msgspec.json.decode(now).items() if before.get(name) != value)
+    before, now = (dict(plain(one)) for one in (msgspec.json.decode(path.read_bytes()), msgspec.to_builtins(options)))
+    differ = [
+        f"{name} {before.get(name)!r}, not {now.get(name)!r}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name) and name.rpartition(".")[2] not in OF_THE_MACHINE
+    ]
     if differ:
-        raise InputError(f"the run in {folder} was begun with another {', '.join(differ)}; --new begins another run")
+        raise InputError(f"the run in {folder} was begun with {'; '.join(differ)}; --new begins another run")
+
+
+def plain(options: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield options by dotted name, down to those that hold no others."""
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from plain(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", list(value) if isinstance(value, tuple) else value

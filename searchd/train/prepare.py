@@ -9,21 +9,26 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from searchd.train.builders import questions_of
-from searchd.train.files import write_lines
+from searchd.train.files import add_lines, whole_lines, write_lines
 from searchd.train.material import Progress
 from searchd.train.mining import Miner, MiningSettings
 from searchd.train.types import Group, Material, Question, TrainingDocument, text_of
 
 GROUPS, HELD_OUT = "groups.jsonl", "held-out.jsonl"
+MEASURED_KINDS = ("judged", "faq", "asked", "heading", "title", "link", "index")
+MINED_AT_ONCE = 128
+SPLIT = 7
+"""Begins every hash by which a document is kept apart. Changed, every model in use would know its successors' queries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,13 @@ class HeldOut:
 
 
 def is_held_out(document: TrainingDocument, settings: PrepareSettings) -> bool:
-    """Say whether a document is kept apart: by a hash of its source, else of its id; stable as collections grow."""
+    """Say whether a document is kept apart: by a hash of its source, else of its id.
+
+    Stable as collections grow, and whatever a run's seed is: no later run trains on what an earlier one measured with, so
+    that the model in use never knows the queries on which another one is compared with it.
+    """
     name = document.source or document.document_id
-    digest = hashlib.sha256(f"{settings.seed}:{name}".encode()).digest()
+    digest = hashlib.sha256(f"{SPLIT}:{name}".encode()).digest()
     return int.from_bytes(digest[:4], "big") % settings.held_out_part == 0
 
 
@@ -71,33 +80,47 @@ def prepare(
     if (folder / GROUPS).is_file() and (folder / HELD_OUT).is_file():
         return
     train, held = parted(material, settings, judged)
+    apart = apart_of(material, settings)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        miner = Miner(material, vectors, Path(scratch), settings.language, lambda one: is_held_out(one, settings))
+        miner = Miner(material, vectors, Path(scratch), settings.language, apart)
         try:
             held_vectors = encode([question.query for question in held])
             write_lines(folder / HELD_OUT, held_out_queries(miner, held, held_vectors, settings))
-            train_vectors = encode([question.query for question in train])
-            groups = mined(miner, train, train_vectors, settings, progress)
-            Random(settings.seed).shuffle(groups)  # noqa: S311
-            write_lines(folder / GROUPS, groups)
+            mined_so_far = folder / f"mined-{fingerprint(material, vectors, train, settings)}.jsonl"
+            groups = list(mined(miner, train, encode, mined_so_far, settings, progress))
         finally:
             miner.close()
+    Random(settings.seed).shuffle(groups)  # noqa: S311
+    write_lines(folder / GROUPS, groups)
+    for path in folder.glob("mined-*.jsonl"):
+        path.unlink()
+
+
+def apart_of(material: Material, settings: PrepareSettings) -> frozenset[str]:
+    """Return the passages that are never trained on: those of documents kept apart, and copies of their texts."""
+    held = [one for document in material.documents if is_held_out(document, settings) for one in document.passages]
+    texts = {passage.text for passage in held}
+    return frozenset(name for name, (_, passage) in material.passages.items() if passage.text in texts)
 
 
 def parted(
     material: Material, settings: PrepareSettings, judged: Sequence[Question]
 ) -> tuple[list[Question], list[Question]]:
     """Return the questions to train on and those to measure with; judged ones are never left out for their number."""
-    made = questions_of(material, settings.seed)
-    train: list[Question] = []
+    apart = apart_of(material, settings)
     held: list[Question] = []
-    for question in (*judged, *made):
+    rest: list[Question] = []
+    for question in (*judged, *questions_of(material, settings.seed)):
         document, _ = material.passages[question.passage_id]
-        (held if is_held_out(document, settings) else train).append(question)
-    held = [question for question in held if question.kind in ("judged", "faq", "asked", "heading", "title", "link")]
-    return balanced(train, material, settings.groups, settings.seed), balanced(
-        held, material, settings.held_out, settings.seed
-    )
+        if is_held_out(document, settings):
+            held.append(question)
+        elif question.passage_id not in apart:
+            rest.append(question)
+    held = [question for question in held if question.kind in MEASURED_KINDS]
+    held = balanced(held, material, settings.held_out, settings.seed)
+    known = {question.query.casefold() for question in held}
+    rest = [question for question in rest if question.query.casefold() not in known]
+    return balanced(rest, material, settings.groups, settings.seed), held
 
 
 def balanced(questions: Sequence[Question], material: Material, count: int, seed: int) -> list[Question]:
@@ -123,18 +146,41 @@ def balanced(questions: Sequence[Question], material: Material, count: int, seed
 def mined(
     miner: Miner,
     questions: Sequence[Question],
-    vectors: NDArray[np.float32],
+    encode: Callable[[Sequence[str]], NDArray[np.float32]],
+    kept: Path,
     settings: PrepareSettings,
     progress: Progress,
-) -> list[Group]:
-    """Return the groups of those questions whose answer is found and that have negatives enough."""
-    groups = []
-    for done, group in enumerate(miner.mine(questions, vectors, settings.mining, settings.seed), start=1):
-        if group is not None:
-            groups.append(group)
-        if done % 100 == 0 or done == len(questions):
-            progress("mining", done, len(questions))
-    return groups
+) -> Iterator[Group]:
+    """Yield the groups of those questions whose answer is found and that have negatives enough.
+
+    Each slice is added to `kept` when it is done, a line for every question; what stands there is not mined again.
+    """
+    before = whole_lines(kept, Group | None)
+    yield from (group for group in before if group is not None)
+    done = len(before)
+    if done:
+        progress("mining", done, len(questions))
+    while done < len(questions):
+        some = questions[done : done + MINED_AT_ONCE]
+        groups = list(miner.mine(some, encode([one.query for one in some]), settings.mining, settings.seed))
+        add_lines(kept, groups)
+        yield from (group for group in groups if group is not None)
+        done += len(some)
+        progress("mining", done, len(questions))
+
+
+def fingerprint(
+    material: Material, vectors: NDArray[np.float32], questions: Sequence[Question], settings: PrepareSettings
+) -> str:
+    """Name what mining depends on: every text, its vector, the questions and the settings."""
+    parts = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
+    for document, passage in material.passages.values():
+        parts.update(f"{passage.passage_id}\0{text_of(document, passage)}\0".encode())
+    for question in questions:
+        parts.update(msgspec.json.encode(replace(question, also=frozenset())))
+        parts.update("\0".join(sorted(question.also)).encode())
+    parts.update(msgspec.json.encode(settings))
+    return parts.hexdigest()[:32]
 
 
 def held_out_queries(

@@ -4,25 +4,29 @@
     data_dir/models/<name>/promoted.json the version in use, and those before it
 
 A name is a role: `rerank-base` and `rerank-small` mean the packaged models until a version of theirs is promoted. Each
-change of what is in use is one rename.
+change of what is in use is one rename, under a lock. Whether a version may be promoted is `gate.py`'s to say.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
 import msgspec
 
-from indexer.errors import Conflict, InputError, NotFound
+from indexer.errors import Busy, Conflict, InputError, NotFound
 from indexer.settings import Settings
+from searchd.train.compare import Comparison
 
 PACKAGED = "packaged"
 """What `rollback` returns to when the first promoted version is taken back."""
-PROMOTED, CARD = "promoted.json", "card.json"
+PROMOTED, CARD, LOCK = "promoted.json", "card.json", "lock"
+LOCK_WAIT_S = 5.0
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _VERSION = re.compile(r"v[1-9][0-9]{0,5}")
 
@@ -35,6 +39,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     alone: float
     blended: float
 
+    @classmethod
+    def of_fused(cls, measured: Figures) -> Figures:
+        """Return the figures of no model at all: the fused order's."""
+        return cls(queries=measured.queries, fused=measured.fused, alone=measured.fused, blended=measured.fused)
+
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a version: where it came from, on what it was fitted, and how much better it is."""
@@ -43,19 +52,28 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     made_at: float
     base: str
-    """The model it was fitted from: a packaged name, or name and version."""
+    """The model it was fitted from: name and version, or what was named."""
     collection: str
     groups: int
     kinds: Mapping[str, int]
     settings: Mapping[str, Any]
     before: Figures
+    """Those of the model that was in use when the run ended."""
     after: Figures
     took_s: float
+    """Seconds since the process began that ended the run; what it did before a stop is not in it."""
+    against: str = ""
+    """What was in use then."""
+    asked: str = ""
+    """How both were asked: as the stage asks that they are for."""
+    compared: Comparison | None = None
+    small: bool = False
+    """Whether it is for the first stage of a cascade, not for the last."""
 
     @property
     def improved(self) -> bool:
-        """Whether held-out queries are answered better than by the model it was fitted from."""
-        return self.after.blended > self.before.blended
+        """Whether it answered held-out queries better, beyond noise, than what was in use when the run ended."""
+        return self.compared is not None and self.compared.better
 
 
 class InUse(msgspec.Struct, frozen=True):
@@ -123,46 +141,57 @@ def card_of(settings: Settings, name: str, version: str | None = None) -> Card:
     return msgspec.json.decode((folder_of(settings, name, version) / CARD).read_bytes(), type=Card)
 
 
-def store(settings: Settings, model: Path, card: Card) -> Card:
-    """Keep a fitted model under the next version of its name, and return the card with it."""
+def store(settings: Settings, model: Path, card: Card, beside: Sequence[Path] = ()) -> Card:
+    """Keep a fitted model under the next version of its name, with files to lie beside it, and return the card with it."""
     if not _NAME.fullmatch(card.name):
         raise InputError(f"{card.name!r} is no model's name: a-z, 0-9 and -, a letter first, 32 at most")
     home = models_folder(settings) / card.name
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    taken = [number_of(path.name) for path in home.iterdir() if _VERSION.fullmatch(path.name)]
-    card = msgspec.structs.replace(card, version=f"v{max(taken, default=0) + 1}")
-    draft = home / f"draft-{card.version}"
-    shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(model, draft)
-    (draft / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card)))
-    draft.rename(home / card.version)
+    with changing(settings, card.name):
+        taken = [number_of(path.name) for path in home.iterdir() if _VERSION.fullmatch(path.name)]
+        card = msgspec.structs.replace(card, version=f"v{max(taken, default=0) + 1}")
+        draft = home / f"draft-{card.version}"
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(model, draft)
+        for path in beside:
+            shutil.copyfile(path, draft / path.name)
+        (draft / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card)))
+        draft.rename(home / card.version)
     return card
 
 
-def promote(settings: Settings, name: str, version: str | None = None, *, force: bool = False) -> Card:
-    """Put a version (default: the latest) to use from the next start on.
+@contextlib.contextmanager
+def changing(settings: Settings, name: str) -> Iterator[None]:
+    """Let nobody else change a name's versions meanwhile. Raises: Busy if somebody is at it."""
+    lock = filelock.FileLock(models_folder(settings) / name / LOCK, timeout=LOCK_WAIT_S)
+    try:
+        with lock:
+            yield
+    except filelock.Timeout as error:
+        raise Busy(f"another process is storing or promoting a version of {name}; try again when it is done") from error
 
-    Raises: NotFound; Conflict where held-out queries are not answered better, unless forced.
-    """
-    card = card_of(settings, name, version)
-    if not card.improved and not force:
-        raise Conflict(
-            f"{name} {card.version} does not improve on held-out queries: nDCG@10 {card.before.blended:.4f} before, "
-            f"{card.after.blended:.4f} after; --force promotes it all the same"
-        )
+
+def promote(settings: Settings, name: str, version: str) -> None:
+    """Put a version to use from the next start on; nothing is changed where it is in use. Raises: NotFound."""
+    folder_of(settings, name, version)
     now = in_use(settings, name) or InUse(PACKAGED)
-    if now.version != card.version:
-        flip(settings, name, InUse(card.version, (*now.before, now.version)))
-    return card
+    if now.version != version:
+        flip(settings, name, InUse(version, (*now.before, now.version)))
 
 
 def rollback(settings: Settings, name: str) -> str:
     """Return to what was in use before, and name it. Raises: Conflict if nothing was."""
-    now = in_use(settings, name)
-    if now is None or not now.before:
-        raise Conflict(f"{name}: the packaged model is in use; there is nothing to go back to")
-    flip(settings, name, InUse(now.before[-1], now.before[:-1]))
-    return now.before[-1]
+    if in_use(settings, name) is None:
+        raise Conflict(f"{name}: no version was ever promoted; there is nothing to go back to")
+    with changing(settings, name):
+        now = in_use(settings, name) or InUse(PACKAGED)
+        if not now.before:
+            raise Conflict(f"{name}: {now.version} was in use first; there is nothing to go back to")
+        back = now.before[-1]
+        if back != PACKAGED:
+            folder_of(settings, name, back)
+        flip(settings, name, InUse(back, now.before[:-1]))
+    return back
 
 
 def flip(settings: Settings, name: str, chosen: InUse) -> None:

@@ -13,6 +13,17 @@ from indexer.errors import ConfigError
 _LAYER = re.compile(r"(.*encoder\.layer\.)(\d+)(\..+)")
 
 
+def has_layers(folder: Path) -> bool:
+    """Say whether a model's layers are named so that some can be taken: BERT, RoBERTa, ELECTRA, DeBERTa, MPNet and kin."""
+    from safetensors import safe_open
+
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        return False
+    with safe_open(path, framework="numpy") as opened:
+        return any(_LAYER.fullmatch(name) for name in opened.keys())
+
+
 def every_second(fitted: Path) -> tuple[int, ...]:
     """Return every second layer of a model, the last one among them: 1, 3 and 5 of six."""
     config = json.loads((fitted / "config.json").read_text(encoding="utf-8"))

@@ -68,10 +68,23 @@ def test_a_collection_makes_a_base_and_a_small_model_that_can_be_promoted_and_ta
     assert shown["settings"]["max_steps"] == 4
     assert "nDCG@10" in run("models", "show", "rerank-base").output
     forced = run("models", "promote", "rerank-base", "v1", "--force")
-    assert "in use from the next start on" in forced.output
-    assert "v1  nDCG@10" in run("models", "list").output
-    assert "packaged is in use" in run("models", "rollback", "rerank-base").output
+    assert "rerank-base v1: promoted by force" in forced.output
+    assert "It serves from the next start on, in default.small, default.large." in forced.output
+    listed = run("models", "list").output
+    assert max(map(len, listed.splitlines())) <= 80
+    assert [line.split()[:3] for line in listed.splitlines()[1:]] == [
+        ["rerank-base", "packaged", "sha256"],
+        ["*", "rerank-base", "v1"],
+        ["rerank-base", "v2", listed.splitlines()[3].split()[2]],
+        ["rerank-small", "v1", listed.splitlines()[4].split()[2]],
+        ["rerank-small", "v2", listed.splitlines()[5].split()[2]],
+    ]
+    assert "No stage runs rerank-small yet" in run("models", "promote", "rerank-small", "v1", "--force").output
+    assert "rerank-base packaged is in use." in run("models", "rollback", "rerank-base").output
     assert registry.promoted(settings, "rerank-base") is None
+    left = {path.name for path in (data_dir / "training" / "default-1").iterdir()}
+    assert {"groups.jsonl", "held-out.jsonl", "measured.jsonl", "run.json", "finished"} <= left
+    assert not left & {"base", "small", "small-start", "vectors"}
 
 
 def test_documents_that_are_not_public_are_not_trained_on_unless_named(data_dir: Path, tmp_path: Path) -> None:
@@ -101,7 +114,7 @@ def test_too_few_documents_are_a_clear_refusal(data_dir: Path, tmp_path: Path) -
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text(json.dumps({"document_id": "a", "title": "A", "passages": [{"text": "One passage alone."}]}))
     done = run("train", "--corpus", str(corpus))
-    assert "0 questions with an answer" in str(done.exception)
+    assert "the documents give 0 questions with an answer" in str(done.exception)
 
 
 def test_a_run_that_was_begun_with_other_options_is_not_gone_on_with(data_dir: Path, tmp_path: Path) -> None:
@@ -109,6 +122,7 @@ def test_a_run_that_was_begun_with_other_options_is_not_gone_on_with(data_dir: P
     folder.mkdir(parents=True)
     (folder / "run.json").write_text('{"base": "another"}')
     done = run("train", *QUICK)
+    assert "was begun with base 'another', not ''" in str(done.exception)
     assert "--new begins another run" in str(done.exception)
 
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from indexer.errors import InputError
 from searchd.settings import Settings
-from searchd.train.options import FINISHED, TrainOptions, half_of_the_threads, run_folder, same_options
+from searchd.train.fit import FitSettings
+from searchd.train.options import (
+    FINISHED,
+    NICENESS,
+    TrainOptions,
+    half_of_the_threads,
+    run_folder,
+    same_options,
+    whole,
+)
 
 
 def test_an_unfinished_run_is_gone_on_with_and_a_finished_one_is_followed_by_the_next(tmp_path: Path) -> None:
@@ -30,5 +41,24 @@ def test_half_of_the_threads_are_left_to_others_and_one_is_taken_at_least() -> N
 def test_other_options_than_those_a_run_began_with_are_named(tmp_path: Path) -> None:
     same_options(tmp_path, TrainOptions())
     same_options(tmp_path, TrainOptions())
-    with pytest.raises(InputError, match="another judged, name"):
+    with pytest.raises(InputError, match="judged '', not 'file'; name 'rerank-base', not 'rerank-mine'; --new begins"):
         same_options(tmp_path, TrainOptions(name="rerank-mine", judged="file"))
+    with pytest.raises(InputError, match=r"begun with fit\.epochs 1\.0, not 2\.0; --new"):
+        same_options(tmp_path, TrainOptions(fit=FitSettings(epochs=2.0)))
+
+
+def test_a_run_goes_on_with_other_threads_and_on_another_device(tmp_path: Path) -> None:
+    same_options(tmp_path, TrainOptions())
+    same_options(tmp_path, TrainOptions(fit=FitSettings(threads=4, device="cuda", bfloat16=True)))
+
+
+def test_a_file_is_the_same_wherever_the_run_goes_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert whole(Path("corpus.jsonl")) == whole(tmp_path / "corpus.jsonl")
+    assert whole(None) == ""
+
+
+def test_training_lets_everything_else_go_first() -> None:
+    program = "from searchd.train.options import be_nice; import os; be_nice(); be_nice(); print(os.nice(0))"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(told.stdout) == NICENESS

@@ -12,7 +12,18 @@ from numpy.typing import NDArray
 
 from searchd.train.files import read_lines, write_lines
 from searchd.train.mining import MiningSettings
-from searchd.train.prepare import GROUPS, HELD_OUT, HeldOut, PrepareSettings, balanced, is_held_out, parted, prepare
+from searchd.train.prepare import (
+    GROUPS,
+    HELD_OUT,
+    HeldOut,
+    PrepareSettings,
+    apart_of,
+    balanced,
+    fingerprint,
+    is_held_out,
+    parted,
+    prepare,
+)
 from searchd.train.types import Group, Material, Question
 from tests.searchd.train.documents import markdown_material
 
@@ -55,6 +66,86 @@ def test_a_document_is_kept_apart_or_not_whatever_else_is_there() -> None:
     assert [is_held_out(one, SETTINGS) for one in few.documents] == [
         is_held_out(one, SETTINGS) for one in many.documents[:10]
     ]
+
+
+def test_no_seed_changes_what_is_kept_apart_so_that_the_model_in_use_never_knows_the_queries() -> None:
+    first, second = (PrepareSettings(held_out_part=4, seed=seed) for seed in (7, 8))
+    found = material()
+    held = [{d.document_id for d in found.documents if is_held_out(d, one)} for one in (first, second)]
+    assert held[0] == held[1]
+    trained = {found.passages[one.passage_id][0].document_id for one in parted(found, first, [])[0]}
+    measured = {found.passages[one.passage_id][0].document_id for one in parted(found, second, [])[1]}
+    assert trained and measured and not trained & measured
+
+
+def test_a_query_to_measure_with_is_not_trained_on_with_another_answer() -> None:
+    found = material()
+    apart = next(one for one in found.documents if is_held_out(one, SETTINGS))
+    other = next(one for one in found.documents if not is_held_out(one, SETTINGS))
+    judged = [
+        Question(query, "judged", one.passages[0].passage_id) for one, query in ((apart, "Mine"), (other, "mine"))
+    ]
+    train, held = parted(found, SETTINGS, judged)
+    assert "Mine" in {one.query for one in held}
+    assert "mine" not in {one.query for one in train}
+
+
+def test_a_copy_of_a_held_out_text_is_not_trained_on() -> None:
+    found = material()
+    apart = next(one for one in found.documents if is_held_out(one, SETTINGS))
+    copies = [replace(one, document_id=f"copy-{n}", text=one.text) for n, one in enumerate(apart.passages)]
+    names = (f"copy-{number}" for number in range(100))
+    name = next(one for one in names if not is_held_out(replace(apart, document_id=one), SETTINGS))
+    passages = tuple(replace(one, passage_id=f"{name}-{n}") for n, one in enumerate(copies))
+    copied = Material((*found.documents, replace(apart, document_id=name, passages=passages)))
+    train, _ = parted(copied, SETTINGS, [])
+    assert {passage.passage_id for passage in passages} <= apart_of(copied, SETTINGS)
+    assert not {one.passage_id for one in train} & apart_of(copied, SETTINGS)
+
+
+def test_mining_that_was_stopped_goes_on_where_it_was_with_the_same_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("searchd.train.prepare.MINED_AT_ONCE", 8)
+    found = material()
+    vectors = encode([passage.text for _, passage in found.passages.values()])
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    prepare(found, vectors, encode, whole, SETTINGS, ignore)
+    asked: list[str] = []
+
+    def once(texts: Sequence[str]) -> NDArray[np.float32]:
+        asked.extend(texts)
+        return encode(texts)
+
+    def killed(step: str, done: int, of: int) -> None:
+        if done == 24:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(found, vectors, once, stopped, SETTINGS, killed)
+    (kept,) = stopped.glob("mined-*.jsonl")
+    assert len(kept.read_bytes().splitlines()) == 24
+    kept.write_bytes(kept.read_bytes()[:-5])
+    before = len(asked)
+    prepare(found, vectors, once, stopped, SETTINGS, ignore)
+    assert len(set(asked[before:]) & set(asked[:before])) <= len(list(read_lines(stopped / HELD_OUT, HeldOut))) + 8
+    for name in (GROUPS, HELD_OUT):
+        assert (stopped / name).read_bytes() == (whole / name).read_bytes()
+    assert list(stopped.glob("mined-*")) == []
+
+
+def test_what_was_mined_of_other_texts_is_not_gone_on_with() -> None:
+    found, other = material(3), material(3)
+    vectors = np.zeros((len(found.passages), 8), np.float32)
+    first = other.documents[0].passages[0]
+    changed = replace(other.documents[0], passages=(replace(first, text="Changed."), *other.documents[0].passages[1:]))
+    same, different = Material(other.documents), Material((changed, *other.documents[1:]))
+    names = [fingerprint(one, vectors, [], SETTINGS) for one in (found, same, different)]
+    assert names[0] == names[1] != names[2]
+    assert fingerprint(found, vectors + 1, [], SETTINGS) != names[0]
+    assert fingerprint(found, vectors, [], replace(SETTINGS, groups=5)) != names[0]
 
 
 def test_sources_are_kept_apart_whole_where_they_are_named() -> None:

@@ -1,14 +1,16 @@
-"""Versions of trained models: stored, promoted, refused, rolled back."""
+"""Versions of trained models: stored, promoted, rolled back."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from indexer.device import Device
-from indexer.errors import Conflict, InputError, NotFound
+from indexer.errors import Busy, Conflict, InputError, NotFound
+from indexer.weights import digest_of
 from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.scheduler import Scheduler
 from searchd.settings import Settings, Stage
@@ -58,20 +60,9 @@ def test_versions_count_up_and_keep_model_and_card(settings: Settings, model: Pa
 def test_the_packaged_model_is_in_use_until_a_version_is_promoted(settings: Settings, model: Path) -> None:
     registry.store(settings, model, card(0.5, 0.6))
     assert registry.promoted(settings, "rerank-base") is None
-    registry.promote(settings, "rerank-base")
+    registry.promote(settings, "rerank-base", "v1")
     assert registry.promoted(settings, "rerank-base") == registry.folder_of(settings, "rerank-base", "v1")
     assert registry.promoted(settings, "rerank-small") is None
-
-
-def test_a_version_that_does_not_improve_is_refused_with_its_figures_unless_forced(
-    settings: Settings, model: Path
-) -> None:
-    registry.store(settings, model, card(0.5, 0.5))
-    with pytest.raises(Conflict, match=r"0\.5000 before, 0\.5000 after; --force"):
-        registry.promote(settings, "rerank-base")
-    assert registry.promoted(settings, "rerank-base") is None
-    registry.promote(settings, "rerank-base", force=True)
-    assert registry.promoted(settings, "rerank-base") is not None
 
 
 def test_rollback_returns_step_by_step_to_the_packaged_model(settings: Settings, model: Path) -> None:
@@ -88,8 +79,8 @@ def test_rollback_returns_step_by_step_to_the_packaged_model(settings: Settings,
 
 def test_promoting_what_is_in_use_changes_nothing(settings: Settings, model: Path) -> None:
     registry.store(settings, model, card(0.5, 0.6))
-    registry.promote(settings, "rerank-base")
-    registry.promote(settings, "rerank-base")
+    registry.promote(settings, "rerank-base", "v1")
+    registry.promote(settings, "rerank-base", "v1")
     assert registry.rollback(settings, "rerank-base") == registry.PACKAGED
 
 
@@ -98,7 +89,7 @@ def test_a_version_that_is_not_there_is_named_with_those_that_are(settings: Sett
     with pytest.raises(NotFound, match="no version v7; there are: v1"):
         registry.promote(settings, "rerank-base", "v7")
     with pytest.raises(NotFound, match="no trained version"):
-        registry.promote(settings, "rerank-small")
+        registry.card_of(settings, "rerank-small")
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", "/etc", "A"])
@@ -132,8 +123,42 @@ def test_a_stage_that_names_the_packaged_model_runs_what_was_promoted_in_its_pla
         return load_cross_encoder(stage, settings, Scheduler(device)).fingerprint
 
     packaged = fingerprint("rerank-base")
-    registry.promote(settings, "rerank-base")
+    registry.promote(settings, "rerank-base", "v1")
     assert fingerprint("rerank-base") == fingerprint(str(registry.folder_of(settings, "rerank-base", "v1")))
     registry.rollback(settings, "rerank-base")
     assert fingerprint("rerank-base") == packaged
     device.close()
+
+
+def test_what_is_stored_with_a_version_lies_beside_it_and_does_not_change_what_it_is(
+    settings: Settings, model: Path, tmp_path: Path
+) -> None:
+    beside = tmp_path / "held-out.jsonl"
+    beside.write_text("{}")
+    registry.store(settings, model, card(0.5, 0.6), [beside])
+    folder = registry.folder_of(settings, "rerank-base", "v1")
+    before = digest_of(folder)
+    assert (folder / "held-out.jsonl").read_text() == "{}"
+    (folder / "held-out.jsonl").write_text("{}\n{}")
+    assert digest_of(folder) == before
+
+
+def test_a_rollback_to_a_version_that_was_deleted_is_refused_and_changes_nothing(
+    settings: Settings, model: Path
+) -> None:
+    for version in ("v1", "v2"):
+        registry.store(settings, model, card(0.5, 0.6))
+        registry.promote(settings, "rerank-base", version)
+    shutil.rmtree(registry.folder_of(settings, "rerank-base", "v1"))
+    with pytest.raises(NotFound, match="no version v1"):
+        registry.rollback(settings, "rerank-base")
+    assert registry.promoted(settings, "rerank-base") == registry.folder_of(settings, "rerank-base", "v2")
+
+
+def test_a_version_is_not_promoted_while_another_process_changes_the_name(
+    settings: Settings, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "LOCK_WAIT_S", 0.1)
+    registry.store(settings, model, card(0.5, 0.6))
+    with registry.changing(settings, "rerank-base"), pytest.raises(Busy, match="another process"):
+        registry.store(settings, model, card(0.5, 0.6))

@@ -1,0 +1,62 @@
+"""What the commands share: this invocation's settings, two consoles (what was asked for, and all else), and progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from indexer.settings import environment, load_settings
+from searchd.settings import Settings
+
+console = Console(stderr=True)
+output = Console()
+
+
+def settings_now(**overrides: Any) -> Settings:
+    """Read the settings of this invocation; an override that is None leaves them as they are."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return load_settings(Settings, environ=environment(), overrides=given)
+
+
+EVERY_S = 10.0
+"""Where nobody watches, a step's progress is a line, so often at most."""
+
+
+class Steps:
+    """Shows how far each step is: a bar on a terminal, lines in a log."""
+
+    def __init__(self, progress: Progress, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._progress = progress
+        self._clock = clock
+        self._tasks: dict[str, TaskID] = {}
+        self._said_at: dict[str, float] = {}
+
+    def report(self, step: str, done: int, whole: int) -> None:
+        """Move a step on; what stands after its name's comma changes."""
+        name = step.partition(",")[0]
+        if not self._progress.console.is_terminal:
+            self._say(name, step, done, whole)
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=whole)
+        self._progress.update(self._tasks[name], completed=done, total=whole, description=step)
+
+    def _say(self, name: str, step: str, done: int, whole: int) -> None:
+        now = self._clock()
+        if name in self._said_at and done < whole and now - self._said_at[name] < EVERY_S:
+            return
+        self._said_at[name] = now
+        self._progress.console.print(f"{step}: {done:,} of {whole:,}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def bars() -> Iterator[Steps]:
+    """Show a step's progress while the block runs."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield Steps(progress)
