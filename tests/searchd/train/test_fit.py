@@ -12,9 +12,11 @@ from sentence_transformers import CrossEncoder
 
 from indexer.errors import ConfigError
 from searchd.train import fit as fitting
-from searchd.train.fit import FitSettings, by_length, fit
+from searchd.train.fit import FitSettings, fit
 from searchd.train.losses import LossSettings
 from searchd.train.shrink import every_second, shrunk
+from searchd.train.trainer import arguments, by_length, steps_of
+from tests.searchd.rerank.families import ENCODERS, write_encoder
 from tests.searchd.rerank.models import write_tiny
 from tests.searchd.train.documents import groups
 
@@ -60,6 +62,57 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(base: 
     assert steps == [1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 8, 9, 10, 11, 12]
     left, right = tensors(whole), tensors(gone_on)
     assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_a_lora_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(base: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, method="lora", max_steps=6)
+    whole = fit(base, groups(), tmp_path / "whole", settings, ignore)
+
+    def stop(step: int, of: int, loss: float | None) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(base, groups(), tmp_path / "stopped", settings, stop)
+    left, right = tensors(whole), tensors(fit(base, groups(), tmp_path / "stopped", settings, ignore))
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_a_checkpoint_that_a_full_disk_or_a_kill_cut_short_is_passed_over(base: Path, tmp_path: Path) -> None:
+    def stop(step: int, of: int, loss: float | None) -> None:
+        if step == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(base, groups(), tmp_path, SETTINGS, stop)
+    state = tmp_path / "checkpoint-8" / "trainer_state.json"
+    assert fitting.last_checkpoint(tmp_path) == str(state.parent)
+    state.write_bytes(state.read_bytes()[:-20])
+    assert fitting.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+    steps: list[int] = []
+    fit(base, groups(), tmp_path, SETTINGS, lambda step, of, loss: steps.append(step))
+    assert steps[0] == 5
+
+
+@pytest.mark.parametrize("family", [name for name in ENCODERS if name != "bert"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_every_family_of_cross_encoders_learns(family: str, method: str, tmp_path: Path) -> None:
+    base = write_encoder(tmp_path / family, family)
+    settings = replace(SETTINGS, method=method, max_steps=2)
+    fitted = fit(base, groups(), tmp_path / "run", settings, ignore)
+    before, after = tensors(base), tensors(fitted)
+    assert set(before) == set(after)
+    changed = {name for name in before if not torch.equal(before[name].float(), after[name].float())}
+    assert any("layer" in name for name in changed)
+    assert any("classifier" in name for name in changed)
+    assert not any("word_embeddings" in name or "tok_embeddings" in name for name in changed)
+
+
+def test_a_short_run_warms_up_for_a_tenth_of_it_and_a_long_one_for_what_is_set() -> None:
+    settings = FitSettings(warmup_steps=50, epochs=1.0)
+    assert [steps_of(count, settings) for count in (320, 20_000)] == [20, 1250]
+    warm = [arguments(Path("x"), settings, steps).warmup_steps for steps in (1, 20, 1250)]
+    assert warm == [0, 2, 50]
 
 
 def test_a_finished_run_is_not_done_again(base: Path, tmp_path: Path) -> None:
