@@ -83,7 +83,7 @@ def links(document: TrainingDocument, material: Material, rng: Random) -> Iterat
     for link in document.links:
         target = material.by_uri.get(link.target)
         words = {word for word in re.findall(r"[a-z]{3,}", link.text.lower()) if word not in STOPWORDS}
-        if target is None or len(words) < 2 or target.title.lower() == link.text.lower():
+        if link.entry or target is None or len(words) < 2 or target.title.lower() == link.text.lower():
             continue
         best = max(target.passages, key=lambda p: (_shared(words, p.heading_path[-1:]), -p.ordinal), default=None)
         if (
@@ -100,6 +100,38 @@ def links(document: TrainingDocument, material: Material, rng: Random) -> Iterat
 
 def _shared(words: set[str], texts: tuple[str, ...]) -> int:
     return sum(word in " ".join(texts).lower() for word in words)
+
+
+def index_entries(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
+    """Yield the terms of an index, each answered where it leads to: under a heading with it, else where it stands first."""
+    for link in document.links if document.links and document.links[0].entry else ():
+        target, term = material.by_uri.get(link.target), link.text.casefold()
+        if target is None:
+            continue
+        with_it = [
+            one for one in target.passages if term in f"{' '.join(one.heading_path[-1:])}\n{one.text}".casefold()
+        ]
+        best = min(
+            with_it, key=lambda p: (term not in " ".join(p.heading_path[-1:]).casefold(), p.ordinal), default=None
+        )
+        if best is None or len(best.text) < LEAST_BODY_CHARS:
+            continue
+        also = frozenset(one.passage_id for one in with_it) - {best.passage_id}
+        query = link.text if rng.random() < 0.5 else asked(link.text, rng)
+        yield Question(query, "index", best.passage_id, also, bare=rng.random() < 0.5)
+
+
+def openings(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
+    """Yield the first sentence of a section, which says what it is about, answered by what comes after it."""
+    for under in sections(document).values():
+        first = under[0]
+        parts = _SENTENCE.split(first.text)
+        opening = parts[0].strip()
+        body = first.text.replace(opening, " ", 1).strip() if opening else ""
+        if len(parts) < 2 or not 6 <= len(opening.split()) <= 32 or len(body) < LEAST_BODY_CHARS:
+            continue
+        also = frozenset(passage.passage_id for passage in under[1:])
+        yield Question(sought(opening, rng), "opening", first.passage_id, also, body=body, bare=rng.random() < 0.5)
 
 
 def sentences(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
@@ -143,6 +175,8 @@ BUILDERS: Final[dict[str, Builder]] = {
     "headings": headings,
     "titles": titles,
     "links": links,
+    "index_entries": index_entries,
+    "openings": openings,
     "sentences": sentences,
     "definitions": definitions,
     "keywords": keywords,

@@ -7,6 +7,8 @@ shares most of the query's words is taken to be the answer.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import msgspec
@@ -27,25 +29,24 @@ class Judgment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_judged(path: Path, material: Material) -> list[Question]:
-    """Return a question per line with a grade above 0; lines whose document is gone are left out.
+    """Return a question per line with a grade above 0; lines whose document is gone, or has no text, are left out.
 
-    Raises: InputError naming the file, if a line is not what it should be.
+    What another line says answers the same query is no negative of it. Raises: InputError naming the file, if a line is
+    not what it should be.
     """
-    documents = {document.document_id: document for document in material.documents}
-    found = []
+    documents = {document.document_id: document for document in material.documents if document.passages}
     try:
-        for line in read_lines(path, Judgment):
-            document = documents.get(line.document_id)
-            if document is not None and line.grade > 0:
-                found.append(question_of(line.query, document))
+        judged = [line for line in read_lines(path, Judgment) if line.grade > 0 and line.document_id in documents]
     except (OSError, msgspec.DecodeError) as error:
         raise InputError(f"judgments {path} cannot be read: {error}") from error
-    return found
+    answers: defaultdict[str, set[str]] = defaultdict(set)
+    for line in judged:
+        answers[line.query] |= {passage.passage_id for passage in documents[line.document_id].passages}
+    return [question_of(line.query, documents[line.document_id], answers[line.query]) for line in judged]
 
 
-def question_of(query: str, document: TrainingDocument) -> Question:
-    """Return the question that a judged document answers; its other passages are no negatives."""
+def question_of(query: str, document: TrainingDocument, answers: AbstractSet[str]) -> Question:
+    """Return the question that a judged document answers; other passages of what answers it are no negatives."""
     words = set(_WORD.findall(query.lower()))
     best = max(document.passages, key=lambda p: (len(words & set(_WORD.findall(p.text.lower()))), -p.ordinal))
-    also = frozenset(passage.passage_id for passage in document.passages) - {best.passage_id}
-    return Question(query, "judged", best.passage_id, also)
+    return Question(query, "judged", best.passage_id, frozenset(answers) - {best.passage_id})

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urldefrag
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from selectolax.lexbor import LexborHTMLParser
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from indexer.errors import InputError
 from indexer.scope import Scope
@@ -30,8 +30,8 @@ from searchd.train.types import Link, Material, TrainingDocument
 COLLECTION = "train"
 DOCUMENTS_AT_ONCE = 200
 MOST_BYTES = 2_000_000
-MOST_LINKS_READ, MOST_LINKS = 400, 40
-"""Of a page: links looked at, and links kept."""
+MOST_LINKS_READ, MOST_LINKS, MOST_ENTRIES = 400, 40, 20_000
+"""Of a page: links looked at, and links kept; of an index both."""
 Progress = Callable[[str, int, int], None]
 """Told a step's name, how much of it is done, and of how much."""
 Vectors = NDArray[np.float32]
@@ -132,15 +132,39 @@ def links_of_file(uri: str) -> tuple[Link, ...]:
 
 
 def links_of_page(html: str, uri: str) -> tuple[Link, ...]:
-    """Return a page's links within its site, each target once, as (text, uri of the target, fragment)."""
+    """Return a page's links within its site, each target once, as (text, uri of the target, fragment).
+
+    Of an index all are returned, each with its entry's term.
+    """
     folder = PurePosixPath(uri).parent
-    found: dict[tuple[str, str], Link] = {}
-    for node in LexborHTMLParser(html).css("a[href]")[:MOST_LINKS_READ]:
+    page = LexborHTMLParser(html)
+    entries = is_index(page, uri)
+    read, kept = (MOST_ENTRIES, MOST_ENTRIES) if entries else (MOST_LINKS_READ, MOST_LINKS)
+    found: dict[tuple[str, ...], Link] = {}
+    for node in page.css("a[href]")[:read]:
         href, fragment = urldefrag(node.attributes.get("href") or "")
-        text = " ".join(node.text().split())
+        text = term_of(node) if entries else " ".join(node.text().split())
         if ":" in href or href.startswith("/") or not 3 <= len(text) <= 120 or not re.search("[a-z]{3}", text):
             continue
         target = os.path.normpath(str(folder / unquote(href))) if href else uri
-        if target != uri or fragment:
-            found.setdefault((target, fragment), Link(text, target, fragment))
-    return tuple(found.values())[:MOST_LINKS]
+        if target != uri or (fragment and not entries):
+            key = (target, fragment, text) if entries else (target, fragment)
+            found.setdefault(key, Link(text, target, fragment, entries))
+    return tuple(found.values())[:kept]
+
+
+def is_index(page: LexborHTMLParser, uri: str) -> bool:
+    """Say whether a page is the index of a book or a manual, by its name, else by what it is called."""
+    if re.fullmatch(r"(genindex(-\w+)?|index-all|bookindex|theindex|ix\d+)", PurePosixPath(uri).name.partition(".")[0]):
+        return True
+    titles = (" ".join(node.text().split()) for node in page.css("h1, title"))
+    return any(re.match(r"(general |subject |alphabetical |book )?index$", title, re.IGNORECASE) for title in titles)
+
+
+def term_of(link: LexborNode) -> str:
+    """Return the term of an index's entry: what stands before the link in its line, else the link's own text."""
+    line = link.parent
+    before = (
+        " ".join(line.text(deep=False).split()).strip(" ,;:") if line is not None and line.tag in ("dt", "li") else ""
+    )
+    return before or " ".join(link.text().split())

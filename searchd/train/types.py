@@ -24,6 +24,8 @@ class Link:
     target: str
     """The uri of the document pointed at."""
     fragment: str = ""
+    entry: bool = False
+    """Whether it stands in an index: then the text is the entry's term."""
 
 
 @dataclass(frozen=True, slots=True)

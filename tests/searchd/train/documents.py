@@ -33,6 +33,10 @@ Valves let water through, or they do not; every pump of ours has two of them, an
 Turn the wheel to the right until it does not go any further, then fasten the chain so that nobody opens it again.
 """
 
+INDEX = """<html><head><title>Index</title></head><body><h1>Index</h1><ul>
+<li>safety valve, <a href="valves.md#close">Closing it</a></li><li><a href="pumps.html">red button</a></li>
+<li><a href="pumps.html#x">gearbox</a></li></ul></body></html>"""
+
 
 def splitter() -> Splitter:
     """Return the product's splitter."""

@@ -6,7 +6,7 @@ from random import Random
 
 from searchd.train.builders import BUILDERS, questions_of
 from searchd.train.types import Material, Question, text_of
-from tests.searchd.train.documents import document, material
+from tests.searchd.train.documents import INDEX, document, material
 
 FOUND = material()
 
@@ -34,6 +34,22 @@ def test_a_link_is_answered_by_the_section_of_that_name_in_the_page_it_leads_to(
     (question,) = of_builder("links")
     assert question.query == "closing the safety valve"
     assert body_of(question).startswith("Turn the wheel")
+
+
+def test_an_entry_of_an_index_is_answered_where_its_term_stands_and_is_no_link_text() -> None:
+    found = Material((document("manual/genindex.html", INDEX), *FOUND.documents))
+    answers = {one.query: found.passages[one.passage_id][1].text for one in of_builder("index_entries", found, seed=3)}
+    assert len(answers) == 2
+    assert all(("safety valve" in query) == text.startswith("Turn the wheel") for query, text in answers.items())
+    assert any("red button" in query and "Press the red button" in text for query, text in answers.items())
+    assert {one.query for one in of_builder("links", found)} == {"closing the safety valve"}
+
+
+def test_the_first_sentence_of_a_section_is_answered_by_what_comes_after_it() -> None:
+    asked = {question.passage_id: question for question in of_builder("openings")}
+    question = next(one for one in asked.values() if body_of(one).startswith("Put the pump"))
+    assert "put the pump on a level floor and fasten it with four bolts" in question.query.lower()
+    assert question.body is not None and question.body.startswith("Then connect both pipes")
 
 
 def test_a_title_is_answered_by_the_beginning_and_the_rest_of_the_document_is_no_negative() -> None:

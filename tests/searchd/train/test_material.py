@@ -9,12 +9,24 @@ import msgspec
 import pytest
 
 from searchd.train.material import links_of_file, links_of_page, read_corpus
-from tests.searchd.train.documents import PAGE
+from tests.searchd.train.documents import INDEX, PAGE
 
 
 def test_links_lead_within_the_site_and_are_named_by_uri_and_fragment() -> None:
     (link,) = links_of_page(PAGE, "/docs/manual/pumps.html")
     assert (link.text, link.target, link.fragment) == ("closing the safety valve", "/docs/manual/valves.md", "close")
+
+
+def test_an_index_gives_every_entry_by_its_term() -> None:
+    found = links_of_page(INDEX, "/docs/manual/contents.html")
+    assert [(one.text, one.target, one.entry) for one in found] == [
+        ("safety valve", "/docs/manual/valves.md", True),
+        ("red button", "/docs/manual/pumps.html", True),
+        ("gearbox", "/docs/manual/pumps.html", True),
+    ]
+    many = "".join(f'<li><a href="p.html#n{n}">entry number {n}</a></li>' for n in range(500))
+    assert len(links_of_page(f"<title>The manual</title><ul>{many}</ul>", "/docs/genindex.html")) == 500
+    assert len(links_of_page(f"<title>The manual</title><ul>{many}</ul>", "/docs/index.html")) == 40
 
 
 def test_a_link_up_and_down_again_is_the_same_page_once() -> None:

@@ -1,0 +1,47 @@
+"""The owner's judgments as questions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from indexer.errors import InputError
+from searchd.train.judged import read_judged
+from searchd.train.types import Material
+from tests.searchd.train.documents import material
+
+PUMPS, VALVES = "manual/pumps.html", "manual/valves.md"
+
+
+def judged(folder: Path, *lines: tuple[str, str, int]) -> Path:
+    path = folder / "judged.jsonl"
+    rows = [json.dumps({"query": query, "document_id": name, "grade": grade}) for query, name, grade in lines]
+    path.write_text("\n".join(rows))
+    return path
+
+
+def test_the_passage_that_shares_most_words_answers_and_no_passage_of_another_answer_is_a_negative(
+    tmp_path: Path,
+) -> None:
+    found = material()
+    path = judged(tmp_path, ("turn the wheel until it stops", VALVES, 3), ("turn the wheel until it stops", PUMPS, 1))
+    first, second = read_judged(path, found)
+    assert found.passages[first.passage_id][1].text.startswith("Turn the wheel")
+    everything = {passage.passage_id for document in found.documents for passage in document.passages}
+    assert {first.passage_id, *first.also} == {second.passage_id, *second.also} == everything
+
+
+def test_what_does_not_answer_is_gone_or_has_no_text_makes_no_question(tmp_path: Path) -> None:
+    empty = replace(material().documents[0], document_id="empty", passages=())
+    path = judged(tmp_path, ("a", PUMPS, 0), ("b", "gone", 2), ("c", "empty", 2))
+    assert read_judged(path, Material((*material().documents, empty))) == []
+
+
+def test_a_line_that_is_no_judgment_is_named_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "judged.jsonl"
+    path.write_text('{"question": 1}')
+    with pytest.raises(InputError, match=r"judgments .*judged\.jsonl cannot be read"):
+        read_judged(path, material())
