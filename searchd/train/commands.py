@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import click
 from indexer.errors import Conflict, TransientError
 from searchd.models import line, put_to_use, show_figures
 from searchd.terminal import bars, console, settings_now
+
+TORCH_WRITER = "inline_container"
+"""What torch's errors name when a checkpoint cannot be written."""
 
 
 @click.command()
@@ -48,6 +52,7 @@ def train(new: bool, promoting: bool, **asked: Any) -> None:
     from searchd.train.fit import require_extra
 
     require_extra()
+    logging.disable(logging.WARNING)
     settings = settings_now()
     with console.status("Loading ..."):
         from searchd.train.options import be_nice, options_of, run_folder
@@ -61,6 +66,8 @@ def train(new: bool, promoting: bool, **asked: Any) -> None:
         cards = Runner(settings, options, folder, progress.report).run()
     for card in cards:
         show_figures(card)
+        if card.improved and not promoting:
+            line(f"To use it: searchd models promote {card.name} {card.version}")
     for card in cards if promoting else ():
         try:
             put_to_use(settings, card.name, card.version)
@@ -79,7 +86,9 @@ def stopped_with_a_word() -> Iterator[None]:
     except KeyboardInterrupt:
         console.print(f"Stopped; {again}.", highlight=False)
         raise
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and TORCH_WRITER not in str(error):
+            raise
         reason = getattr(error, "strerror", None) or str(error)
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
         raise TransientError(f"the run stopped: {reason}{where}; when that is mended, {again}") from error

@@ -17,7 +17,16 @@ import msgspec
 from indexer.errors import ConfigError
 from searchd.train.learner import load, loss_of, save
 from searchd.train.losses import LossSettings
-from searchd.train.trainer import StepDone, arguments, by_length, dataset_of, printer, progress_callback, steps_of
+from searchd.train.trainer import (
+    StepDone,
+    arguments,
+    by_length,
+    dataset_of,
+    on_one_gpu,
+    printer,
+    progress_callback,
+    steps_of,
+)
 from searchd.train.types import Group
 
 EXTRA = ("accelerate", "datasets", "peft", "ir_measures")
@@ -80,7 +89,7 @@ def fit(
     rows = by_length(groups, settings)
     trainer = CrossEncoderTrainer(
         model=model,
-        args=arguments(folder, settings, steps_of(len(rows), settings)),
+        args=on_one_gpu(arguments(folder, settings, steps_of(len(rows), settings)), settings.device),
         train_dataset=dataset_of(rows),
         loss=loss,
         callbacks=[progress_callback(step_done)],

@@ -64,6 +64,17 @@ def arguments(folder: Path, settings: FitSettings, steps: int) -> Any:
     )
 
 
+def on_one_gpu(arguments: Any, device: str) -> Any:
+    """Return arguments that keep to the GPU that is named: by itself the trainer takes the first, and shares out among all."""
+    import torch
+
+    if device.startswith("cuda"):
+        if ":" in device:
+            torch.cuda.set_device(device)
+        arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
+
+
 def in_order(dataset: Any, batch_size: int, drop_last: bool, **_others: Any) -> Any:
     """Return the batches as the dataset has them: `by_length` has mixed them already, the same way every time."""
     from sentence_transformers.base.sampler import DefaultBatchSampler

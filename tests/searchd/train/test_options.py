@@ -58,7 +58,14 @@ def test_a_file_is_the_same_wherever_the_run_goes_on_from(tmp_path: Path, monkey
     assert whole(None) == ""
 
 
-def test_training_lets_everything_else_go_first() -> None:
-    program = "from searchd.train.options import be_nice; import os; be_nice(); be_nice(); print(os.nice(0))"
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert int(told.stdout) == NICENESS
+def test_training_lets_everything_else_go_first_and_so_does_its_session() -> None:
+    program = (
+        "from searchd.train.options import AUTOGROUP, be_nice; import os; be_nice(); be_nice(); "
+        "print(os.nice(0), AUTOGROUP.read_text() if AUTOGROUP.is_file() else 'nice 10')"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, start_new_session=True
+    )
+    nice, *session = told.stdout.split()
+    assert int(nice) == NICENESS
+    assert session[-2:] == ["nice", str(NICENESS)]

@@ -1,0 +1,37 @@
+"""How far a step is, told to people and to logs."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+from rich.progress import Progress
+
+from searchd.terminal import Steps
+
+
+def test_a_log_gets_a_step_at_once_then_every_ten_seconds_and_at_its_end() -> None:
+    out = io.StringIO()
+    now = iter((0.0, 3.0, 11.0, 12.0, 13.0))
+    steps = Steps(Progress(console=Console(file=out)), clock=lambda: next(now))
+    for done in (1, 2, 3, 4):
+        steps.report(f"fitting, loss 0.{done}", done, 4)
+    steps.report("measuring the new", 1, 9)
+    assert out.getvalue().splitlines() == [
+        "fitting, loss 0.1: 1 of 4",
+        "fitting, loss 0.3: 3 of 4",
+        "fitting, loss 0.4: 4 of 4",
+        "measuring the new: 1 of 9",
+    ]
+
+
+def test_a_terminal_gets_one_bar_for_each_step_whatever_its_loss() -> None:
+    progress = Progress(console=Console(file=io.StringIO(), force_terminal=True))
+    steps = Steps(progress)
+    for done in (1, 2):
+        steps.report(f"fitting, loss 0.{done}", done, 4)
+    steps.report("mining", 5, 9)
+    assert [(task.description, task.completed, task.total) for task in progress.tasks] == [
+        ("fitting, loss 0.2", 2, 4),
+        ("mining", 5, 9),
+    ]
