@@ -18,6 +18,7 @@ from rich.text import Text
 from indexer.owner import running_daemon
 from searchd.settings import Settings
 from searchd.terminal import bars, console, output, settings_now
+from searchd.train.beside import be_nice
 
 if TYPE_CHECKING:
     from searchd.train.gate import Weighed
@@ -138,7 +139,7 @@ def put_to_use(settings: Settings, name: str, version: str | None, *, force: boo
     with console.status("Loading ..."):
         from indexer.device import Device
         from searchd.train import gate
-        from searchd.train.options import be_nice, half_of_the_threads
+        from searchd.train.options import half_of_the_threads
 
     device = Device(half_of_the_threads(settings))
     be_nice()

@@ -16,6 +16,7 @@ import click
 from indexer.errors import Conflict, TransientError
 from searchd.models import line, put_to_use, show_figures
 from searchd.terminal import bars, console, settings_now
+from searchd.train.beside import step_aside
 
 TORCH_WRITER = "inline_container"
 """What torch's errors name when a checkpoint cannot be written."""
@@ -54,11 +55,11 @@ def train(new: bool, promoting: bool, **asked: Any) -> None:
     require_extra()
     logging.disable(logging.WARNING)
     settings = settings_now()
+    step_aside()
     with console.status("Loading ..."):
-        from searchd.train.options import be_nice, options_of, run_folder
+        from searchd.train.options import options_of, run_folder
         from searchd.train.run import Runner
 
-        be_nice()
         options = options_of(settings, **asked)
     folder = run_folder(settings, options, new=new)
     console.print(f"The run is kept in {folder}", highlight=False, soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -19,9 +18,6 @@ from searchd.train.fit import FitSettings
 from searchd.train.mining import MiningSettings
 from searchd.train.prepare import PrepareSettings
 
-NICENESS = 10
-AUTOGROUP = Path("/proc/self/autogroup")
-"""The niceness of this process's session."""
 BASE, SMALL = "rerank-base", "rerank-small"
 OPTIONS, FINISHED = "run.json", "finished"
 OF_THE_MACHINE = ("threads", "device", "bfloat16")
@@ -55,19 +51,6 @@ def half_of_the_threads(settings: Settings) -> Settings:
     """Return settings with half of the threads, one at least: the other half is the daemon's."""
     threads = settings.threads or os.cpu_count() or 1
     return msgspec.structs.replace(settings, threads=max(1, threads // 2))
-
-
-def be_nice() -> None:
-    """Let everything else on this machine go first.
-
-    Where Linux shares the processor among sessions first (autogroups, the default of most distributions), a process's
-    own niceness means nothing to a daemon in another session: measured on one core, the daemon got 54 % of what both used,
-    and 90 % once the session was nice too.
-    """
-    if hasattr(os, "nice"):
-        os.nice(max(0, NICENESS - os.nice(0)))
-    with contextlib.suppress(OSError):  # a kernel without them has no such file, a container may not write it
-        AUTOGROUP.write_text(str(NICENESS), encoding="ascii")
 
 
 def fit_settings(settings: Settings, wanted: FitSettings) -> FitSettings:

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import filelock
-import psutil
 import pytest
 from click.testing import CliRunner, Result
 
@@ -20,7 +19,6 @@ from searchd.__main__ import cli
 from searchd.settings import Settings
 from searchd.train import fit as fitting
 from searchd.train import registry
-from searchd.train.options import NICENESS
 from tests.daemon import environment
 from tests.searchd.library import index, source
 from tests.searchd.rerank.models import write_tiny
@@ -36,7 +34,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "data"
     monkeypatch.setenv("SEARCHD_DATA_DIR", str(folder))
     monkeypatch.setattr("os.nice", lambda _by: 10)
-    monkeypatch.setattr("searchd.train.options.AUTOGROUP", tmp_path / "autogroup")
+    monkeypatch.setattr("searchd.train.beside.AUTOGROUP", tmp_path / "autogroup")
     monkeypatch.setattr("logging.disable", lambda _level: None)
     engine = Engine.open(Settings(data_dir=str(folder), parser_processes=1))
     try:
@@ -154,18 +152,30 @@ def test_judgments_are_read_and_a_damaged_file_is_named(data_dir: Path, tmp_path
 def test_a_run_that_finds_no_room_or_is_killed_says_so_and_goes_on_with_the_same_command(
     data_dir: Path, tmp_path: Path
 ) -> None:
-    base = str(write_tiny(tmp_path / "tiny"))
-    arguments = ["train", "--base", base, "--small", "", "--negatives", "3", "--max-steps", "400", "--save-steps", "2"]
+    stage = {"name": "large", "model": str(write_tiny(tmp_path / "tiny")), "max_length": 48}
+    environ = environment(data_dir, SEARCHD_PROFILES=json.dumps({"default": {"stages": [stage]}}))
+    arguments = [
+        "train",
+        "--small",
+        "",
+        "--negatives",
+        "3",
+        "--max-steps",
+        "40",
+        "--save-steps",
+        "2",
+        "--max-length",
+        "48",
+    ]
     least = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (2_000_000, r.RLIM_INFINITY)); "
-    program = "from searchd.__main__ import main; main()"
-    environ = environment(data_dir)
+    alone = "import pathlib; from searchd.train import beside; beside.AUTOGROUP = pathlib.Path('none'); "
+    program = alone + "from searchd.__main__ import main; main()"
     full = subprocess.run(
         [sys.executable, "-c", least + program, *arguments],
         env=environ,
         capture_output=True,
         text=True,
         check=False,
-        start_new_session=True,
     )
     assert full.returncode == 1
     assert "the run stopped:" in full.stderr and "File too large" in full.stderr
@@ -178,7 +188,6 @@ def test_a_run_that_finds_no_room_or_is_killed_says_so_and_goes_on_with_the_same
     ) as process:
         while process.poll() is None and fitting.last_checkpoint(folder / "base") is None:
             time.sleep(0.05)
-        assert psutil.Process(process.pid).nice() == NICENESS
         process.kill()
     steps = int(str(fitting.last_checkpoint(folder / "base")).rpartition("-")[2])
     gone_on = subprocess.run(
@@ -187,11 +196,10 @@ def test_a_run_that_finds_no_room_or_is_killed_says_so_and_goes_on_with_the_same
         capture_output=True,
         text=True,
         check=False,
-        start_new_session=True,
     )
     assert gone_on.returncode == 0, gone_on.stderr
     first = next(line for line in gone_on.stderr.splitlines() if line.startswith("fitting"))
-    assert f": {steps + 1} of 400" in first
+    assert f": {steps + 1} of 40" in first
     assert (folder / "groups.jsonl").stat().st_mtime_ns == groups
     assert registry.card_of(Settings(data_dir=str(data_dir)), "rerank-base").version == "v1"
 

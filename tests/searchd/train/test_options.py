@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,6 @@ from searchd.settings import Settings
 from searchd.train.fit import FitSettings
 from searchd.train.options import (
     FINISHED,
-    NICENESS,
     TrainOptions,
     half_of_the_threads,
     run_folder,
@@ -56,16 +53,3 @@ def test_a_file_is_the_same_wherever_the_run_goes_on_from(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     assert whole(Path("corpus.jsonl")) == whole(tmp_path / "corpus.jsonl")
     assert whole(None) == ""
-
-
-def test_training_lets_everything_else_go_first_and_so_does_its_session() -> None:
-    program = (
-        "from searchd.train.options import AUTOGROUP, be_nice; import os; be_nice(); be_nice(); "
-        "print(os.nice(0), AUTOGROUP.read_text() if AUTOGROUP.is_file() else 'nice 10')"
-    )
-    told = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, start_new_session=True
-    )
-    nice, *session = told.stdout.split()
-    assert int(nice) == NICENESS
-    assert session[-2:] == ["nice", str(NICENESS)]
