@@ -26,7 +26,8 @@ from searchd.train.compare import Comparison
 PACKAGED = "packaged"
 """What `rollback` returns to when the first promoted version is taken back."""
 PROMOTED, CARD, LOCK = "promoted.json", "card.json", "lock"
-LOCK_WAIT_S = 5.0
+LOCK_WAIT_S, STORE_WAIT_S = 5.0, 900.0
+"""A run that took hours waits for a promotion that takes minutes."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _VERSION = re.compile(r"v[1-9][0-9]{0,5}")
 
@@ -147,7 +148,7 @@ def store(settings: Settings, model: Path, card: Card, beside: Sequence[Path] = 
         raise InputError(f"{card.name!r} is no model's name: a-z, 0-9 and -, a letter first, 32 at most")
     home = models_folder(settings) / card.name
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with changing(settings, card.name):
+    with changing(settings, card.name, STORE_WAIT_S):
         taken = [number_of(path.name) for path in home.iterdir() if _VERSION.fullmatch(path.name)]
         card = msgspec.structs.replace(card, version=f"v{max(taken, default=0) + 1}")
         draft = home / f"draft-{card.version}"
@@ -161,9 +162,9 @@ def store(settings: Settings, model: Path, card: Card, beside: Sequence[Path] = 
 
 
 @contextlib.contextmanager
-def changing(settings: Settings, name: str) -> Iterator[None]:
+def changing(settings: Settings, name: str, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
     """Let nobody else change a name's versions meanwhile. Raises: Busy if somebody is at it."""
-    lock = filelock.FileLock(models_folder(settings) / name / LOCK, timeout=LOCK_WAIT_S)
+    lock = filelock.FileLock(models_folder(settings) / name / LOCK, timeout=wait_s)
     try:
         with lock:
             yield

@@ -154,19 +154,7 @@ def test_a_run_that_finds_no_room_or_is_killed_says_so_and_goes_on_with_the_same
 ) -> None:
     stage = {"name": "large", "model": str(write_tiny(tmp_path / "tiny")), "max_length": 48}
     environ = environment(data_dir, SEARCHD_PROFILES=json.dumps({"default": {"stages": [stage]}}))
-    arguments = [
-        "train",
-        "--small",
-        "",
-        "--negatives",
-        "3",
-        "--max-steps",
-        "40",
-        "--save-steps",
-        "2",
-        "--max-length",
-        "48",
-    ]
+    arguments = "train --small= --negatives 3 --max-steps 16 --save-steps 2 --max-length 48".split()
     least = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (2_000_000, r.RLIM_INFINITY)); "
     alone = "import pathlib; from searchd.train import beside; beside.AUTOGROUP = pathlib.Path('none'); "
     program = alone + "from searchd.__main__ import main; main()"
@@ -199,7 +187,7 @@ def test_a_run_that_finds_no_room_or_is_killed_says_so_and_goes_on_with_the_same
     )
     assert gone_on.returncode == 0, gone_on.stderr
     first = next(line for line in gone_on.stderr.splitlines() if line.startswith("fitting"))
-    assert f": {steps + 1} of 40" in first
+    assert f": {steps + 1} of 16" in first
     assert (folder / "groups.jsonl").stat().st_mtime_ns == groups
     assert registry.card_of(Settings(data_dir=str(data_dir)), "rerank-base").version == "v1"
 

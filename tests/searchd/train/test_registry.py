@@ -155,10 +155,8 @@ def test_a_rollback_to_a_version_that_was_deleted_is_refused_and_changes_nothing
     assert registry.promoted(settings, "rerank-base") == registry.folder_of(settings, "rerank-base", "v2")
 
 
-def test_a_version_is_not_promoted_while_another_process_changes_the_name(
-    settings: Settings, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(registry, "LOCK_WAIT_S", 0.1)
+def test_versions_of_a_name_are_changed_by_one_process_at_a_time(settings: Settings, model: Path) -> None:
     registry.store(settings, model, card(0.5, 0.6))
-    with registry.changing(settings, "rerank-base"), pytest.raises(Busy, match="another process"):
-        registry.store(settings, model, card(0.5, 0.6))
+    again = registry.changing(settings, "rerank-base", 0.1)
+    with registry.changing(settings, "rerank-base"), pytest.raises(Busy, match="another process"), again:
+        pytest.fail("both are at it")
