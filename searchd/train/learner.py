@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexer.weights import no_progress_bars
+from searchd.train.first_token import only_first_token
 from searchd.train.losses import PairReader, distil_loss, group_loss
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def load(base: Path, settings: FitSettings) -> CrossEncoder:
     for module in model.modules():
         if type(module).__name__ == "Dropout":
             module.p = 0.0
+    only_first_token(model.model)
     if settings.method == "lora":
         adapt(model)
     loaded: CrossEncoder = model

@@ -157,7 +157,8 @@ def hidden_distance(seen: Layers, shown: Layers, layers: Sequence[int], mask: to
     for own, taught in enumerate(layers):
         width = seen.outputs[own].shape[-1:]
         apart = layer_norm(seen.outputs[own].float(), width) - layer_norm(shown.outputs[taught].float(), width)
-        found.append(apart[mask.to(apart.device)].square().mean())
+        shown_too = mask[:, : apart.shape[1]]  # the last layer may have the first token's state only
+        found.append(apart[shown_too.to(apart.device)].square().mean())
     return torch.stack(found).mean()
 
 
