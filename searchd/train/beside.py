@@ -17,7 +17,9 @@ from pathlib import Path
 NICENESS = 10
 AUTOGROUP = Path("/proc/self/autogroup")
 """The niceness of this process's session."""
-WATCH_S = 1.0
+WATCH_S, POLL_S = 1.0, 0.1
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that would end a process."""
 
 
 def be_nice() -> None:
@@ -37,9 +39,11 @@ def step_aside() -> None:
     if not AUTOGROUP.is_file():
         return
     parent = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # until there is somebody to hand them on to
     child = os.fork()
     if child:
         sys.exit(exit_of(child))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     os.setsid()
     with contextlib.suppress(OSError):  # a container may not write it
         AUTOGROUP.write_text(str(NICENESS), encoding="ascii")
@@ -48,10 +52,14 @@ def step_aside() -> None:
 
 def exit_of(child: int) -> int:
     """Wait for a child, handing on what would end this process, and return what it exits with."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda given, _frame: os.kill(child, given))
-    _, status = os.waitpid(child, 0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    ended, status = 0, 0
+    while not ended:  # waitpid that blocks would keep a signal that came just before it
+        time.sleep(POLL_S)
+        ended, status = os.waitpid(child, os.WNOHANG)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
