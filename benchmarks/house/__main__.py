@@ -23,15 +23,16 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="processes that fit together, a thread each")
     arguments = parser.parse_args()
     work: Path = arguments.work
-    corpus, folder = work / "corpus.jsonl", work / "house"
-    if not corpus.is_file():
+    if not (work / "corpus.jsonl").is_file():
         run(sys.executable, HERE / "corpus.py", work)
-    run(sys.executable, HERE / "train.py", corpus, folder, "--prepare")
+    if not (work / "meanings.jsonl").is_file():
+        run(sys.executable, HERE / "faqs.py", work)
+    run(sys.executable, HERE / "train.py", work, "prepare")
     several = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", arguments.processes]
-    run(*several, HERE / "train.py", corpus, folder)
-    run(*several, HERE / "train.py", corpus, folder, "--small")
-    run(sys.executable, HERE / "package.py", folder / "base" / "model", "rerank-base")
-    run(sys.executable, HERE / "package.py", folder / "small" / "model", "rerank-small")
+    for phase in ("first", "second", "near", "mixed", "shrink", "small"):
+        run(*([sys.executable] if phase == "shrink" else several), HERE / "train.py", work, phase)
+    run(sys.executable, HERE / "package.py", work / "house" / "mixed" / "model", "rerank-base")
+    run(sys.executable, HERE / "package.py", work / "house" / "small" / "model", "rerank-small")
 
 
 def run(*command: object) -> None:

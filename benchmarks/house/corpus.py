@@ -174,20 +174,24 @@ def is_english(text: str) -> bool:
 
 def dictionary(package: Path, count: int) -> Iterator[dict[str, object]]:
     """Yield a sample of a dictd dictionary's entries, the headword as title."""
-    rng = random.Random(f"{SEED}:{package.name}")
+    entries = list(dictionary_entries(package))
+    random.Random(f"{SEED}:{package.name}").shuffle(entries)
+    for word, text in entries[: count * 2]:
+        row = entry(package.name, word, text)
+        if row is not None and count > 0:
+            count -= 1
+            yield row
+
+
+def dictionary_entries(package: Path) -> Iterator[tuple[str, str]]:
+    """Yield the headwords of a dictd dictionary, each with its entry."""
     for index in sorted(package.rglob("*.index")):
         data = gzip.decompress(index.with_suffix(".dict.dz").read_bytes())
-        lines = [line.split("\t") for line in index.read_text(encoding="utf-8", errors="replace").splitlines()]
-        entries = [
-            (word, base64_number(at), base64_number(size)) for word, at, size, *_ in lines if not word.startswith("00")
-        ]
-        rng.shuffle(entries)
-        for word, at, size in entries[: count * 2]:
-            text = data[at : at + size].decode("utf-8", "replace")
-            row = entry(package.name, word, text)
-            if row is not None and count > 0:
-                count -= 1
-                yield row
+        for line in index.read_text(encoding="utf-8", errors="replace").splitlines():
+            word, at, size, *_ = line.split("\t")
+            if not word.startswith("00"):
+                start = base64_number(at)
+                yield word, data[start : start + base64_number(size)].decode("utf-8", "replace")
 
 
 def entry(source: str, word: str, text: str) -> dict[str, object] | None:
@@ -253,12 +257,12 @@ def rows_of(package: Path) -> list[str]:
     return [json.dumps(row, ensure_ascii=False) for row in found]
 
 
-def fetch(work: Path) -> None:
+def fetch(work: Path, names: Path, unpacked: Path, patterns: Sequence[str]) -> None:
     """Download the packages and the archive's descriptions, and unpack the documentation; what is there stays."""
-    lists, debs, unpacked = work / "lists", work / "debs", work / "x"
+    lists, debs = work / "lists", work / f"{unpacked.name}-debs"
     for folder in (lists / "partial", debs, unpacked):
         folder.mkdir(parents=True, exist_ok=True)
-    packages = [line.split()[0] for line in PACKAGES.read_text().splitlines() if line and not line.startswith("#")]
+    packages = [line.split()[0] for line in names.read_text().splitlines() if line and not line.startswith("#")]
     private = ["-o", f"Dir::State::Lists={lists.absolute()}", "-o", "Acquire::Languages=en"]
     subprocess.run(["apt-get", *private, "update"], check=True)
     missing = [name for name in packages if not any(debs.glob(f"{name}_*.deb"))]
@@ -270,7 +274,7 @@ def fetch(work: Path) -> None:
             target.mkdir()
             with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as archive:
                 # tar fails where a pattern matches nothing, which is so of most patterns in most packages
-                subprocess.run(["tar", "-x", "-C", target, "--wildcards", *UNPACKED], stdin=archive.stdout, check=False)
+                subprocess.run(["tar", "-x", "-C", target, "--wildcards", *patterns], stdin=archive.stdout, check=False)
 
 
 def is_kept(line: str) -> bool:
@@ -286,7 +290,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     arguments = parser.parse_args()
-    fetch(arguments.work)
+    fetch(arguments.work, PACKAGES, arguments.work / "x", UNPACKED)
     packages = [path for path in sorted((arguments.work / "x").iterdir()) if path.is_dir()]
     with ProcessPoolExecutor(2) as pool, (arguments.work / "corpus.jsonl").open("w", encoding="utf-8") as out:
         for package, lines in zip(packages, pool.map(rows_of, packages), strict=True):

@@ -1,81 +1,142 @@
-"""The house models, from the corpus to fitted weights, by the product's own pipeline; goes on where it was stopped.
+"""The house models, from the corpora to fitted weights, by the product's own pipeline; goes on where it was stopped.
 
-    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive torchrun --nproc-per-node 2 benchmarks/house/train.py CORPUS FOLDER
+    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive torchrun --nproc-per-node 2 benchmarks/house/train.py WORK_DIR PHASE
 
-One process with `python` instead of torchrun. `--prepare` ends after the groups, `--small` distils rerank-small from
-FOLDER/base/model. FOLDER keeps vectors, groups, held-out queries, checkpoints and models.
+One process with `python` instead of torchrun. Phases in their order: `prepare` the groups (in one process); `first`, `second`,
+`near`, `mixed` fit the base model, each from the one before; `shrink` (in one process) and `small` distil it.
+WORK_DIR/house keeps vectors, groups, held-out queries, checkpoints and models, WORK_DIR/house-faqs those of FAQs.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+from benchmarks.house.neighbours import MOST_ASKED, neighbours
 from searchd.settings import Settings
 from searchd.train.base import exported
 from searchd.train.files import read_lines
 from searchd.train.fit import FitSettings, fit
 from searchd.train.losses import LossSettings
+from searchd.train.material import read_corpus
 from searchd.train.mining import MiningSettings
 from searchd.train.options import TrainOptions, fit_settings
-from searchd.train.prepare import GROUPS, HELD_OUT, PrepareSettings
+from searchd.train.prepare import GROUPS, PrepareSettings
 from searchd.train.run import Runner
 from searchd.train.shrink import shrunk
 from searchd.train.types import Group
 
-LAYERS = (1, 3, 5)
-PREPARE = PrepareSettings(groups=11_000, held_out=150, mining=MiningSettings(negatives=5))
-FIT = FitSettings(
-    groups_at_once=8,
-    epochs=3,
-    learning_rate=1e-4,
-    warmup_steps=40,
-    schedule="constant_with_warmup",
-    max_length=112,
-    save_steps=50,
+LAYERS = (2, 5)
+"""Of the base, that the small model begins with and imitates."""
+DOCUMENTS = PrepareSettings(groups=11_000, held_out=150, mining=MiningSettings(negatives=5))
+FAQS = PrepareSettings(groups=9_500, held_out=150, mining=MiningSettings(negatives=5))
+NEGATIVES = 3
+"""Of those mined, that a group of the last phases has: more questions teach more than more negatives."""
+FIRST = FitSettings(
+    groups_at_once=8, epochs=3, max_steps=150, learning_rate=4e-5, warmup_steps=40, schedule="constant_with_warmup",
+    max_length=128, save_steps=50, loss=LossSettings(teacher=0.25, teacher_scale=12.0, absolute=0.1),
+)  # fmt: skip
+SECOND = replace(
+    FIRST, max_steps=450, learning_rate=1e-4, seed=8, max_length=112, warmup_steps=20,
     loss=LossSettings(teacher=0.1, teacher_scale=15.0, absolute=0.05),
+)  # fmt: skip
+NEAR = replace(SECOND, max_steps=200, epochs=1, seed=9, max_length=96, loss=replace(SECOND.loss, teacher=0.0))
+MIXED = replace(
+    SECOND, max_steps=560, seed=10, max_length=96, schedule="linear", loss=replace(SECOND.loss, teacher=0.2)
 )
-DISTIL = replace(FIT, learning_rate=2e-4)
+SMALL = replace(MIXED, max_steps=650, learning_rate=2e-4, seed=11)
+PHASES = {"first": FIRST, "second": SECOND, "near": NEAR, "mixed": MIXED, "small": SMALL}
+ODD = re.compile(r"[_()\[\]<>{}=\\|@$]|::|->|\w/\w|\.\w|[a-z][A-Z]|^\W")
+ODD_SENTENCE = re.compile(r"[_<>{}=\\|\n]|::")
+
+
+def prepared(work: Path, settings: Settings) -> None:
+    """Make the groups of both corpora, unless that is done."""
+    parts = (
+        ("house", TrainOptions(corpus=str(work / "corpus.jsonl"), prepare=DOCUMENTS)),
+        (
+            "house-faqs",
+            TrainOptions(corpus=str(work / "faqs.jsonl"), judged=str(work / "meanings.jsonl"), prepare=FAQS),
+        ),
+    )
+    for name, options in parts:
+        (work / name).mkdir(parents=True, exist_ok=True)
+        Runner(settings, options, work / name, said).prepared()
+
+
+def groups_of(phase: str, work: Path) -> list[Group]:
+    """Return what a phase learns from."""
+    documents = list(read_lines(work / "house" / GROUPS, Group)) if phase != "near" else []
+    if phase in ("first", "second"):
+        return documents
+    if phase == "near":
+        return neighbours(read_corpus(work / "faqs.jsonl"), FAQS)
+    faqs = list(read_lines(work / "house-faqs" / GROUPS, Group))
+    return [cut(one) for one in (*faqs, *documents) if is_natural(one)]
+
+
+def is_natural(group: Group) -> bool:
+    """Say whether somebody might have typed a query: names of functions and lines of code are left out."""
+    if group.kind == "judged":
+        return True
+    if group.kind == "faq":
+        return group.texts[0].count("?") <= MOST_ASKED
+    if group.kind == "sentence":
+        letters = sum(c.isalpha() or c == " " for c in group.query)
+        return letters > 0.93 * len(group.query) and ODD_SENTENCE.search(group.query) is None
+    return group.kind != "keywords" and ODD.search(group.query) is None and " " in group.query
+
+
+def cut(group: Group) -> Group:
+    """Return a group with its answer and some of its negatives, easy and hard ones alike."""
+    count = len(group.texts)
+    chosen = [0, *sorted(Random(group.query).sample(range(1, count), min(NEGATIVES, count - 1)))]
+    return replace(
+        group,
+        texts=tuple(group.texts[at] for at in chosen),
+        teacher=tuple(group.teacher[at] for at in chosen),
+        labels=tuple(group.labels[at] for at in chosen),
+    )
 
 
 def said(step: str, done: int, whole: int) -> None:
     """Print a line per step, with the time."""
-    if step.startswith(("fitting", "distilling")) and done % 5 and done != whole:
+    if step.startswith("fitting") and done % 5 and done != whole:
         return
     print(f"{time.strftime('%H:%M:%S')} {step}: {done} of {whole}", flush=True)
 
 
 def main() -> None:
-    """Prepare, then fit the base model, or distil the small one."""
+    """Do one phase."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--prepare", action="store_true")
-    parser.add_argument("--small", action="store_true")
+    parser.add_argument("work", type=Path)
+    parser.add_argument("phase", choices=("prepare", "shrink", *PHASES))
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    folder: Path = arguments.folder
-    settings = Settings(data_dir=str(folder / "data"), threads=2 * arguments.threads)
-    options = TrainOptions(corpus=str(arguments.corpus), prepare=PREPARE)
-    runner = Runner(settings, options, folder, said)
-    if arguments.prepare or not ((folder / GROUPS).is_file() and (folder / HELD_OUT).is_file()):
-        runner.prepared()
-        if arguments.prepare:
-            return
-    groups = list(read_lines(folder / GROUPS, Group))
-    if arguments.small:
-        fitted = folder / "base" / "model"
-        start = shrunk(fitted, LAYERS, folder / "small-start")
-        here = replace(fit_settings(settings, DISTIL), threads=arguments.threads)
-        fit(start, groups, folder / "small", here, lambda a, b, c: said(f"distilling {c}", a, b), fitted, LAYERS)
+    work, phase = arguments.work, arguments.phase
+    settings = Settings(data_dir=str(work / "data"), threads=2 * arguments.threads)
+    house = work / "house"
+    packaged, fitted, small = house / "packaged-rerank-base", house / "mixed" / "model", house / "small-start"
+    if phase == "prepare":
+        prepared(work, settings)
+        exported("rerank-base", house)
         return
-    here = replace(fit_settings(settings, FIT), threads=arguments.threads)
-    fit(exported("rerank-base", folder), groups, folder / "base", here, lambda a, b, c: said(f"fitting {c}", a, b))
+    if phase == "shrink":
+        shrunk(fitted, LAYERS, small)
+        return
+    here = replace(fit_settings(settings, PHASES[phase]), threads=arguments.threads)
+    before = dict(zip(PHASES, (None, *PHASES), strict=False))[phase]
+    start = small if phase == "small" else house / before / "model" if before else packaged
+    teacher, layers = (fitted, LAYERS) if phase == "small" else (None, ())
+    groups = groups_of(phase, work)
+    fit(start, groups, house / phase, here, lambda a, b, c: said(f"fitting {phase} {c}", a, b), teacher, layers)
 
 
 if __name__ == "__main__":
