@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import BertForSequenceClassification
 
-HOUSE_MODELS = {"rerank-base": "7aeba5325bed65238a22f45cb398ba9941908cc9b28fa41da17b1c6d86bcf0b2"}
+HOUSE_MODELS = {"rerank-base": "2e8918a8a5f5926b77b53199f67da49c0878b0b455019117776ce08d5b4a6e60"}
 """Packaged models by name, with the sha256 of their weights."""
 
 SHARED = ("embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight")
