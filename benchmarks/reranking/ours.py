@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ class Ours:
     def __init__(self, stage: Stage, device: Device) -> None:
         self.stage = stage
         self.scheduler = Scheduler(device)
-        loaded = RERANKERS[stage.kind](stage, Settings(), self.scheduler)
+        with TemporaryDirectory() as folder:  # the precision is chosen here and now
+            loaded = RERANKERS[stage.kind](stage, Settings(data_dir=folder), self.scheduler)
         assert isinstance(loaded, LocalReranker)
         self.reranker = loaded
         self.given = Given()

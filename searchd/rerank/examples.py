@@ -22,13 +22,32 @@ def paragraphs() -> tuple[str, ...]:
     return tuple(text for text in texts if len(text) >= SHORTEST_CHARS)
 
 
+def close_questions(count: int, passages: int, seed: int = 1) -> Sequence[tuple[str, list[str]]]:
+    """Return so many queries, each with neighbouring paragraphs, which are about one thing: what retrieval hands on.
+
+    Passages that have nothing to do with a query all score about the same, and any rounding changes their order.
+    """
+    chance = random.Random(seed)  # noqa: S311  # a fixed choice of examples, nothing secret
+    found = []
+    for _ in range(count):
+        start = chance.randrange(len(paragraphs()) - passages)
+        texts = list(paragraphs()[start : start + passages])
+        found.append((some_words(chance.choice(texts), chance), texts))
+    return found
+
+
 def questions(count: int, passages: int, seed: int = 1) -> Sequence[tuple[str, list[str]]]:
     """Return so many queries with so many passages each: some words of one of them stand for what a user asks."""
     chance = random.Random(seed)  # noqa: S311  # a fixed choice of examples, nothing secret
     found = []
     for _ in range(count):
         texts = chance.sample(paragraphs(), passages)
-        words = texts[0].split()
-        start = chance.randrange(max(1, len(words) - 12))
-        found.append((" ".join(words[start : start + chance.randint(3, 12)]), texts))
+        found.append((some_words(texts[0], chance), texts))
     return found
+
+
+def some_words(text: str, chance: random.Random) -> str:
+    """Return 3 to 12 words of a text that stand side by side."""
+    words = text.split()
+    start = chance.randrange(max(1, len(words) - 12))
+    return " ".join(words[start : start + chance.randint(3, 12)])

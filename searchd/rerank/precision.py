@@ -22,13 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.device import Device, cpu_has_bfloat16
-from searchd.rerank.examples import questions
+from searchd.rerank.examples import close_questions
 from searchd.rerank.local import LocalModel, Pair, parts_of
 
 log = logging.getLogger(__name__)
 
-QUERIES, PASSAGES, MAX_LENGTH = 4, 16, 128
-GPU_REPEATS = 16
+QUERIES, PASSAGES, MAX_LENGTH = 4, 32, 128
+TRIAL = 2
+"""Of how precisions are tried: what another way of trying chose is not held to. To be raised with every change of it."""
+GPU_REPEATS = 8
 """A small batch costs a GPU the same in any precision: its time goes by in starting kernels."""
 LEAST_ROOM = 64
 """Tokens that a prompt leaves of MAX_LENGTH, or the examples are longer."""
@@ -156,7 +158,7 @@ def examples(model: LocalModel, seed: int = 1) -> list[list[Pair]]:
     bare = model.frame("a", "", model.longest)
     limit = min(model.longest, max(MAX_LENGTH, len(bare.head) + len(bare.tail) + LEAST_ROOM))
     found = []
-    for query, passages in questions(QUERIES, PASSAGES, seed):
+    for query, passages in close_questions(QUERIES, PASSAGES, seed):
         frame = model.frame(query, "", limit)
         found.append(parts_of(frame, model.tokenizer.encode(passages), limit, whole=False)[0])
     return found
@@ -177,12 +179,12 @@ def overlap(first: NDArray[np.float32], second: NDArray[np.float32], depth: int)
 
 
 def processor(device: Device) -> str:
-    """Return what a choice of precision holds for: the processor, and the version of torch."""
+    """Return what a choice of precision holds for: the processor, the version of torch, and how it was tried."""
     import torch
 
     if device.name.startswith("cuda"):
-        return f"{torch.cuda.get_device_name(device.name)}, torch {torch.__version__}"
-    return f"{_cpu_name()}, {os.cpu_count()} cores, torch {torch.__version__}"
+        return f"{torch.cuda.get_device_name(device.name)}, torch {torch.__version__}, trial {TRIAL}"
+    return f"{_cpu_name()}, {os.cpu_count()} cores, torch {torch.__version__}, trial {TRIAL}"
 
 
 def _cpu_name() -> str:

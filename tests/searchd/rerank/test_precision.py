@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models
 from indexer.device import Device
 from searchd.rerank import precision as module
 from searchd.rerank.cross_encoder import load_cross_encoder
-from searchd.rerank.examples import paragraphs, questions
+from searchd.rerank.examples import close_questions, paragraphs, questions
 from searchd.rerank.local import Frame, LocalReranker, Pair, PassageTokenizer
 from searchd.rerank.precision import FILE, Trial, choose, fastest, overlap, spearman
 from searchd.rerank.scheduler import Scheduler
@@ -61,6 +61,14 @@ def test_examples_are_real_text_and_always_the_same() -> None:
     query, passages = questions(3, 5)[1]
     assert query in " ".join(passages[0].split())
     assert len(set(passages)) == 5
+
+
+def test_precisions_are_compared_on_passages_that_are_about_one_thing() -> None:
+    assert close_questions(3, 8) == close_questions(3, 8)
+    for query, passages in close_questions(3, 8):
+        assert any(query in " ".join(passage.split()) for passage in passages)
+        start = paragraphs().index(passages[0])
+        assert tuple(passages) == paragraphs()[start : start + 8]
 
 
 class Toy:
