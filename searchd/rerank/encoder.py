@@ -50,7 +50,7 @@ class Layer:
 
 
 class BertEncoder:
-    """A BERT-like cross-encoder."""
+    """A BERT-like cross-encoder. On a CPU hidden states are float32 between the layers, whatever the layers multiply in."""
 
     def __init__(self, model: Any, make: Make, attend: Attention) -> None:
         """Take a loaded model. Raises: ValueError if it is of another kind."""
@@ -63,9 +63,12 @@ class BertEncoder:
         self._heads = int(config.num_attention_heads)
         self._attend = attend
         self._head = [copy.deepcopy(part).float() for part in (getattr(body, "pooler", None), model.classifier) if part]
-        self._layers = [_layer(one, make) for one in body.encoder.layer]
-        self.first_position = int(config.pad_token_id) + 1 if BODIES[config.model_type] == "roberta" else 0
         self.device: torch.device = self._embeddings.word_embeddings.weight.device
+        self._dtype: torch.dtype = body.encoder.layer[0].output.dense.weight.dtype
+        on_cpu = self.device.type == "cpu"
+        self._norm = _norm(self._embeddings.LayerNorm, precise=on_cpu)
+        self._layers = [_layer(one, make, precise=on_cpu) for one in body.encoder.layer]
+        self.first_position = int(config.pad_token_id) + 1 if BODIES[config.model_type] == "roberta" else 0
 
     def logits(self, packed: Packed) -> torch.Tensor:
         """See `Encoder.logits`."""
@@ -89,20 +92,25 @@ class BertEncoder:
         kinds = found.token_type_embeddings
         summed = found.word_embeddings(packed.ids) + found.position_embeddings(packed.positions)
         summed = summed + (kinds(packed.types) if kinds.num_embeddings > 1 else kinds.weight[0])
-        normed: torch.Tensor = found.LayerNorm(summed)
-        return normed if self._project is None else self._project(normed)
+        normed: torch.Tensor = self._norm(summed.to(self._norm.weight.dtype))
+        return normed if self._project is None else self._project(normed.to(self._dtype)).to(normed.dtype)
 
     def _run(self, layer: Layer, hidden: torch.Tensor, packed: Packed, only: torch.Tensor | None) -> torch.Tensor:
         """Return what a layer makes of [tokens, width]; of the tokens in `only`, if given."""
-        mixed = self._attend(layer.qkv(hidden), packed, self._heads, None)
+        mixed = self._attend(layer.qkv(hidden.to(self._dtype)), packed, self._heads, None)
         if only is not None:
             mixed, hidden = mixed.index_select(0, only), hidden.index_select(0, only)
         hidden = layer.attention_norm(layer.attention_out(mixed) + hidden)
-        normed: torch.Tensor = layer.norm(layer.feed_forward(hidden) + hidden)
+        normed: torch.Tensor = layer.norm(layer.feed_forward(hidden.to(self._dtype)) + hidden)
         return normed
 
 
-def _layer(one: Any, make: Make) -> Layer:
+def _norm(norm: Any, *, precise: bool) -> Any:
+    """Return a layer norm, in float32 if it is to be precise."""
+    return copy.deepcopy(norm).float() if precise else norm
+
+
+def _layer(one: Any, make: Make, *, precise: bool) -> Layer:
     import torch
 
     attention = one.attention.self
@@ -112,13 +120,13 @@ def _layer(one: Any, make: Make) -> Layer:
     return Layer(
         qkv=make(weight.detach(), bias.detach()),
         attention_out=(PackedLinear if make is Int8Linear else make)(*_weights(one.attention.output.dense)),
-        attention_norm=one.attention.output.LayerNorm,
+        attention_norm=_norm(one.attention.output.LayerNorm, precise=precise),
         feed_forward=(
             Int8FeedForward(up, down, one.output.dense.weight.dtype)
             if make is Int8Linear
             else FeedForward(make(*up), make(*down))
         ),
-        norm=one.output.LayerNorm,
+        norm=_norm(one.output.LayerNorm, precise=precise),
     )
 
 
