@@ -8,10 +8,11 @@ of each sequence is computed. Built from a loaded model; used by `packed.py` if 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from indexer.packing import pack_linears
 from searchd.rerank.attention import Attention
 from searchd.rerank.int8 import Int8FeedForward, Int8Linear
 from searchd.rerank.linears import FeedForward, Linear, Make, PackedLinear
@@ -62,7 +63,8 @@ class BertEncoder:
         self._project = getattr(body, "embeddings_project", None)
         self._heads = int(config.num_attention_heads)
         self._attend = attend
-        self._head = [copy.deepcopy(part).float() for part in (getattr(body, "pooler", None), model.classifier) if part]
+        parts = [part for part in (getattr(body, "pooler", None), model.classifier) if part]
+        self._head = head_of(parts, (1, 1, config.hidden_size))
         self.device: torch.device = self._embeddings.word_embeddings.weight.device
         self._dtype: torch.dtype = body.encoder.layer[0].output.dense.weight.dtype
         on_cpu = self.device.type == "cpu"
@@ -76,9 +78,8 @@ class BertEncoder:
         for layer in self._layers[:-1]:
             hidden = self._run(layer, hidden, packed, None)
         hidden = self._run(self._layers[-1], hidden, packed, packed.firsts).float()[:, None]
-        for part in self._head:
-            hidden = part(hidden)
-        return hidden.reshape(len(packed.firsts), -1)
+        logits: torch.Tensor = self._head(hidden)
+        return logits.reshape(len(packed.firsts), -1)
 
     def settle(self) -> None:
         """See `Encoder.settle`."""
@@ -103,6 +104,21 @@ class BertEncoder:
         hidden = layer.attention_norm(layer.attention_out(mixed) + hidden)
         normed: torch.Tensor = layer.norm(layer.feed_forward(hidden.to(self._dtype)) + hidden)
         return normed
+
+
+def head_of(parts: Sequence[Any], shape: Sequence[int]) -> Any:
+    """Return a model's head in float32; `shape` is that of what its first part takes.
+
+    On a CPU its layers are laid out once, like the others: torch's own take another kernel for other numbers of rows, and
+    texts that are the same would score a few bits apart, in another order at every call.
+    """
+    import torch
+
+    head = torch.nn.Sequential(*(copy.deepcopy(part).float() for part in parts))
+    if next(head.parameters()).device.type == "cpu":
+        example = torch.linspace(-1, 1, shape[-1]).expand(*shape)
+        pack_linears(head, lambda: head(example))
+    return head
 
 
 def _norm(norm: Any, *, precise: bool) -> Any:

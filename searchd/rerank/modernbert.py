@@ -7,11 +7,11 @@ Source: Warner et al., "Smarter, Better, Faster, Longer", 2024; Su et al., "RoFo
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from searchd.rerank.attention import Attention
+from searchd.rerank.encoder import head_of
 from searchd.rerank.int8 import Int8Linear
 from searchd.rerank.linears import Linear, Make, PackedLinear
 from searchd.rerank.sequences import Packed
@@ -51,7 +51,7 @@ class ModernBertEncoder:
         self._attend = attend
         self._mean = {"mean": True, "cls": False}[config.classifier_pooling]
         self._norm = body.final_norm
-        self._head = [copy.deepcopy(part).float() for part in (model.head, model.classifier)]
+        self._head = head_of((model.head, model.classifier), (1, config.hidden_size))
         self._turns = {kind: turns_of(body.rotary_emb, kind, config.max_position_embeddings) for kind in ropes}
         windows = {"full_attention": None, "sliding_attention": int(config.sliding_window)}
         self._layers = [_layer(one, windows[one.attention_type], self._heads, make) for one in body.layers]
@@ -66,9 +66,7 @@ class ModernBertEncoder:
             hidden = self._run(layer, hidden, turns, packed, None)
         only = None if self._mean else packed.firsts
         hidden = self._norm(self._run(self._layers[-1], hidden, turns, packed, only)).float()
-        logits: torch.Tensor = mean_of_each(hidden, packed) if self._mean else hidden
-        for part in self._head:
-            logits = part(logits)
+        logits: torch.Tensor = self._head(mean_of_each(hidden, packed) if self._mean else hidden)
         return logits
 
     def settle(self) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from searchd.rerank.order import standardised
 from searchd.train.prepare import HeldOut
 from searchd.train.registry import Figures
 
@@ -42,7 +42,7 @@ def evaluate(
         fused = 1.0 / (60.0 + np.arange(1, len(query.texts) + 1))
         grades = np.zeros(len(query.texts))
         grades[list(query.relevant)] = 1.0
-        blended = np.add(blend * standardised(logits), (1 - blend) * standardised(fused))
+        blended = blend * np.array(standardised(logits.tolist())) + (1 - blend) * np.array(standardised(fused.tolist()))
         for name, values in (("fused", fused), ("alone", logits), ("blended", blended)):
             order = np.argsort(-values, kind="stable")
             orders[name].append([float(grade) for grade in grades[order]])
@@ -61,12 +61,6 @@ def scored(score: Scorer, query: HeldOut) -> NDArray[np.float64]:
         some = order[start : start + AT_ONCE]
         logits[some] = score(query.query, [query.texts[row] for row in some])
     return logits
-
-
-def standardised(values: NDArray[Any]) -> NDArray[Any]:
-    """Return z-scores; all zero where the values do not differ."""
-    spread = float(values.std()) if len(values) else 0.0
-    return (values - values.mean()) / spread if spread > 1e-12 else np.zeros(len(values))
 
 
 def ndcgs(rows: Sequence[Sequence[float]]) -> list[float]:
