@@ -35,7 +35,7 @@ from searchd.rerank.types import PassageText, ScoreRequest, never
 from searchd.rerank.wish import request_of
 from searchd.services import Services, build_services
 from searchd.settings import Settings, Stage
-from searchd.types import Candidate, RerankRequest, StageReport
+from searchd.types import Candidate, Query, RerankRequest, StageReport
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 Scores = Mapping[str, Mapping[str, float]]
@@ -67,8 +67,8 @@ class Recorded:
         return np.array([self.logits[passage.text] for passage in passages], dtype=np.float32)
 
 
-def scored(services: Services, text: str, stages: Sequence[Stage]) -> tuple[Sequence[Candidate], Scores]:
-    """Return a query's candidates in fused order, and the logits of each stage for the first stage's depth of them."""
+def fused(services: Services, text: str) -> tuple[Query, Sequence[Candidate]]:
+    """Return a query, and its candidates in fused order as they come to the cascade."""
     watching = Watching(services.pipeline.cascade._load)
     cascade, services.pipeline.cascade = services.pipeline.cascade, watching
     try:
@@ -76,13 +76,19 @@ def scored(services: Services, text: str, stages: Sequence[Stage]) -> tuple[Sequ
         services.pipeline.search(query, Scope.of(collection))
     finally:
         services.pipeline.cascade = cascade
-    texts = [passage_text(candidate) for candidate in watching.seen[: stages[0].depth]]
+    return query, watching.seen
+
+
+def scored(services: Services, text: str, stages: Sequence[Stage]) -> tuple[Sequence[Candidate], Scores]:
+    """Return a query's candidates in fused order, and the logits of each stage for the first stage's depth of them."""
+    _, candidates = fused(services, text)
+    texts = [passage_text(candidate) for candidate in candidates[: stages[0].depth]]
     scores = {}
     for stage in stages:
         asked = request_of(text, stage, RerankRequest(), 0, never)
-        logits = cascade._load(stage).score(asked, [PassageText(one) for one in texts])
+        logits = services.pipeline.cascade._load(stage).score(asked, [PassageText(one) for one in texts])
         scores[stage.name] = dict(zip(texts, map(float, logits), strict=True))
-    return watching.seen, scores
+    return candidates, scores
 
 
 def grid(

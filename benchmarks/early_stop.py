@@ -31,11 +31,9 @@ from ir_measures import ScoredDoc, nDCG
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.blend import Watching
+from benchmarks.blend import fused
 from benchmarks.judged import JudgedSet, read_judged_set
 from benchmarks.quality import NO_LIMIT_MS, index, unlimited
-from indexer.scope import Scope
-from searchd.api.search import SearchRequest, query_from_request
 from searchd.operators import meaning_of
 from searchd.present import by_document
 from searchd.rerank.cascade import Cascade
@@ -136,14 +134,8 @@ def measure(services: Services, judged: JudgedSet, arguments: argparse.Namespace
 
 def ask(services: Services, query_id: str, text: str) -> Asked:
     """Return a query with its candidates in fused order."""
-    watching = Watching(services.pipeline.cascade._load)
-    cascade, services.pipeline.cascade = services.pipeline.cascade, watching
-    try:
-        query, collection = query_from_request(SearchRequest(q=text, limit=100), services.settings)
-        services.pipeline.search(query, Scope.of(collection))
-    finally:
-        services.pipeline.cascade = cascade
-    return Asked(query_id, meaning_of(query), watching.seen)
+    query, candidates = fused(services, text)
+    return Asked(query_id, meaning_of(query), candidates)
 
 
 def ranked(cascade: Cascade, asked: Asked, first: Stage, others: Sequence[Stage]) -> tuple[Ranked, Sequence[Candidate]]:

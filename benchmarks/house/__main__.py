@@ -17,7 +17,10 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> None:
-    """Make the corpus, fit the base model, distil the small one, package both."""
+    """Make the corpus, fit the base model, distil the small one, package the base.
+
+    The small one stays in WORK_DIR/house/small/model: nothing serves it while it is worse than no reranking.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--processes", type=int, default=1, help="processes that fit together, a thread each")
@@ -32,7 +35,6 @@ def main() -> None:
     for phase in ("first", "second", "near", "mixed", "shrink", "small"):
         run(*([sys.executable] if phase == "shrink" else several), HERE / "train.py", work, phase)
     run(sys.executable, HERE / "package.py", work / "house" / "mixed" / "model", "rerank-base")
-    run(sys.executable, HERE / "package.py", work / "house" / "small" / "model", "rerank-small")
 
 
 def run(*command: object) -> None:
