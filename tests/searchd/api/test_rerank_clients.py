@@ -119,7 +119,7 @@ def test_a_long_document_is_cut_to_its_beginning_only_where_vllm_would_be_told_t
         return [one["relevance_score"] for one in sorted(found["results"], key=lambda one: one["index"])]
 
     whole, none = scores()
-    assert whole > none + 1
+    assert whole > none + 0.5
     for tokens in (64, -1):
         cut, same = scores(truncate_prompt_tokens=tokens)
         assert cut == pytest.approx(same, abs=0.1)
