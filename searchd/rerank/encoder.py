@@ -76,8 +76,8 @@ class BertEncoder:
         """See `Encoder.logits`."""
         hidden = self._embed(packed)
         for layer in self._layers[:-1]:
-            hidden = self._run(layer, hidden, packed, None)
-        hidden = self._run(self._layers[-1], hidden, packed, packed.firsts).float()[:, None]
+            hidden = self._run(layer, hidden, packed)
+        hidden = self._run(self._layers[-1], hidden, packed, first_only=True).float()[:, None]
         logits: torch.Tensor = self._head(hidden)
         return logits.reshape(len(packed.firsts), -1)
 
@@ -96,11 +96,11 @@ class BertEncoder:
         normed: torch.Tensor = self._norm(summed.to(self._norm.weight.dtype))
         return normed if self._project is None else self._project(normed.to(self._dtype)).to(normed.dtype)
 
-    def _run(self, layer: Layer, hidden: torch.Tensor, packed: Packed, only: torch.Tensor | None) -> torch.Tensor:
-        """Return what a layer makes of [tokens, width]; of the tokens in `only`, if given."""
-        mixed = self._attend(layer.qkv(hidden.to(self._dtype)), packed, self._heads, None)
-        if only is not None:
-            mixed, hidden = mixed.index_select(0, only), hidden.index_select(0, only)
+    def _run(self, layer: Layer, hidden: torch.Tensor, packed: Packed, *, first_only: bool = False) -> torch.Tensor:
+        """Return what a layer makes of [tokens, width], or of the first tokens of sequences alone."""
+        mixed = self._attend(layer.qkv(hidden.to(self._dtype)), packed, self._heads, None, first_only)
+        if first_only:
+            hidden = hidden.index_select(0, packed.firsts)
         hidden = layer.attention_norm(layer.attention_out(mixed) + hidden)
         normed: torch.Tensor = layer.norm(layer.feed_forward(hidden.to(self._dtype)) + hidden)
         return normed

@@ -63,9 +63,8 @@ class ModernBertEncoder:
         hidden = self._embeddings.norm(self._embeddings.tok_embeddings(packed.ids))
         turns = {kind: table.index_select(0, packed.positions)[:, None] for kind, table in self._turns.items()}
         for layer in self._layers[:-1]:
-            hidden = self._run(layer, hidden, turns, packed, None)
-        only = None if self._mean else packed.firsts
-        hidden = self._norm(self._run(self._layers[-1], hidden, turns, packed, only)).float()
+            hidden = self._run(layer, hidden, turns, packed)
+        hidden = self._norm(self._run(self._layers[-1], hidden, turns, packed, first_only=not self._mean)).float()
         logits: torch.Tensor = self._head(mean_of_each(hidden, packed) if self._mean else hidden)
         return logits
 
@@ -77,14 +76,20 @@ class ModernBertEncoder:
                 part.settle()
 
     def _run(
-        self, layer: Layer, hidden: torch.Tensor, turns: dict[str, torch.Tensor], packed: Packed, only: Any
+        self,
+        layer: Layer,
+        hidden: torch.Tensor,
+        turns: dict[str, torch.Tensor],
+        packed: Packed,
+        *,
+        first_only: bool = False,
     ) -> torch.Tensor:
-        """Return what a layer makes of [tokens, width]; of the tokens in `only`, if given."""
+        """Return what a layer makes of [tokens, width], or of the first tokens of sequences alone."""
         qkv = layer.qkv(layer.attention_norm(hidden))
         turn(qkv, turns[layer.kind])
-        mixed = self._attend(qkv, packed, self._heads, layer.window)
-        if only is not None:
-            mixed, hidden = mixed.index_select(0, only), hidden.index_select(0, only)
+        mixed = self._attend(qkv, packed, self._heads, layer.window, first_only)
+        if first_only:
+            hidden = hidden.index_select(0, packed.firsts)
         hidden = layer.attention_out(mixed) + hidden
         normed = layer.norm(hidden)
         outputs: torch.Tensor = layer.down(layer.up(normed, gelu=True).mul_(layer.gate(normed))) + hidden

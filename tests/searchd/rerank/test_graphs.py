@@ -40,7 +40,9 @@ ARCHITECTURES = {
 }
 
 
-def attend_by_tensors(qkv: torch.Tensor, packed: Packed, heads: int, window: int | None) -> torch.Tensor:
+def attend_by_tensors(
+    qkv: torch.Tensor, packed: Packed, heads: int, window: int | None, first_only: bool = False
+) -> torch.Tensor:
     """Attend as a GPU's kernel does: by what `starts` holds when it runs."""
     tokens, width = len(qkv), qkv.shape[1] // 3
     query, key, value = qkv.view(tokens, 3, heads, width // heads).permute(1, 2, 0, 3)
@@ -50,7 +52,8 @@ def attend_by_tensors(qkv: torch.Tensor, packed: Packed, heads: int, window: int
     if window is not None:
         seen &= (places[:, None] - places[None]).abs() <= window
     mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
-    return mixed.transpose(0, 1).reshape(tokens, width)
+    mixed = mixed.transpose(0, 1).reshape(tokens, width)
+    return mixed.index_select(0, packed.firsts) if first_only else mixed
 
 
 @pytest.fixture

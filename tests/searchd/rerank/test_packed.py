@@ -23,7 +23,7 @@ from searchd.rerank.local import Frame, LocalReranker, Pair
 from searchd.rerank.packed import PackedForward, agrees, encoder_of, packed_forward
 from searchd.rerank.pair_texts import PairTexts
 from searchd.rerank.scheduler import Scheduler
-from searchd.rerank.sequences import joined, runs_of
+from searchd.rerank.sequences import joined, packed_of, runs_of
 from searchd.settings import Settings, Stage
 from tests.searchd.rerank.families import write_encoder
 from tests.searchd.rerank.models import scored, write_tiny
@@ -64,6 +64,15 @@ def test_runs_cover_every_sequence_once_and_are_as_long_as_can_be(lengths: list[
     assert [length for _, count, length in runs for _ in range(count)] == lengths
     assert [start for start, _, _ in runs] == [starts[sum(r[1] for r in runs[:n])] for n in range(len(runs))]
     assert all(first[2] != second[2] for first, second in itertools.pairwise(runs))
+
+
+@pytest.mark.parametrize("window", [None, 5])
+def test_first_tokens_alone_are_given_what_they_get_among_all(window: int | None) -> None:
+    batch = [Pair(Frame(ids(1, 2), ids(3), passage_type=1), ids(*range(length))) for length in (0, 4, 4, 9, 600)]
+    packed = packed_of(batch, 0, torch.device("cpu"))
+    qkv = torch.randn(len(packed.ids), 3 * 16)
+    first = attend_by_runs(qkv, packed, 2, window, True)
+    np.testing.assert_allclose(first, attend_by_runs(qkv, packed, 2, window)[packed.firsts], atol=1e-6)
 
 
 # -- whose layers these are -----------------------------------------------------------------------------------------
