@@ -124,6 +124,15 @@ class Runner:
         prepare(material, vectors, encode, self.folder, self.options.prepare, self._progress, judged)
 
     def _enough(self) -> None:
+        """Refuse too few questions, and forget them: the next try reads what was added meanwhile. Raises: InputError."""
+        try:
+            self._counted()
+        except InputError:
+            for name in (GROUPS, HELD_OUT):
+                (self.folder / name).unlink()
+            raise
+
+    def _counted(self) -> None:
         groups, held_out = ((self.folder / name).read_bytes().count(b"\n") for name in (GROUPS, HELD_OUT))
         part = self.options.prepare.held_out_part
         if groups < LEAST_GROUPS:

@@ -125,6 +125,18 @@ def test_too_few_documents_are_a_clear_refusal(data_dir: Path, tmp_path: Path) -
     assert "the documents give 0 questions with an answer" in str(done.exception)
 
 
+def test_documents_that_are_added_after_a_refusal_are_read_by_the_same_command(data_dir: Path, tmp_path: Path) -> None:
+    arguments = ("train", "--collection", "late", "--base", str(write_tiny(tmp_path / "tiny")), "--small", "", *QUICK)
+    for things, said in ((THINGS[:1], "add more documents"), (THINGS, "")):
+        engine = Engine.open(Settings(data_dir=str(data_dir), parser_processes=1))
+        try:
+            index(engine, [source(thing, manual(thing)) for thing in things], "late")
+        finally:
+            engine.close()
+        done = run(*arguments)
+        assert said in str(done.exception) if said else done.exit_code == 0, done.output
+
+
 def test_a_run_that_was_begun_with_other_options_is_not_gone_on_with(data_dir: Path, tmp_path: Path) -> None:
     folder = data_dir / "training" / "default-1"
     folder.mkdir(parents=True)
