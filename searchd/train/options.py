@@ -14,6 +14,7 @@ import msgspec
 from indexer.device import Device
 from indexer.errors import InputError
 from searchd.settings import Settings
+from searchd.train import registry
 from searchd.train.fit import FitSettings
 from searchd.train.mining import MiningSettings
 from searchd.train.prepare import PrepareSettings
@@ -109,6 +110,14 @@ def run_folder(settings: Settings, options: TrainOptions, *, new: bool) -> Path:
     if taken and not new and not (home / f"{name}-{taken[-1]}" / FINISHED).is_file():
         return home / f"{name}-{taken[-1]}"
     return home / f"{name}-{taken[-1] + 1 if taken else 1}"
+
+
+def check_names(options: TrainOptions) -> None:
+    """Raise InputError unless the models of a run may be called as they are to be: what it costs to find out is hours."""
+    for name in (options.name, *([options.small] if options.small else [])):
+        registry.check_name(name)
+    if options.small == options.name:
+        raise InputError(f"both models would be called {options.name!r}; --small gives the small one a name of its own")
 
 
 def same_options(folder: Path, options: TrainOptions) -> None:

@@ -127,13 +127,20 @@ def cards(settings: Settings, name: str | None = None) -> list[Card]:
     return sorted(found, key=lambda card: (card.name, number_of(card.version)))
 
 
+def check_name(name: str) -> None:
+    """Raise InputError unless a model may be called so."""
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{name!r} is no model's name: a-z, 0-9 and -, a letter first, 32 at most")
+
+
 def number_of(version: str) -> int:
     """Return the number of "v3"."""
     return int(version.removeprefix("v"))
 
 
 def card_of(settings: Settings, name: str, version: str | None = None) -> Card:
-    """Return a version's card, the latest version's if none is named. Raises: NotFound."""
+    """Return a version's card, the latest version's if none is named. Raises: NotFound; InputError for no model's name."""
+    check_name(name)
     if version is None:
         known = cards(settings, name)
         if not known:
@@ -144,8 +151,7 @@ def card_of(settings: Settings, name: str, version: str | None = None) -> Card:
 
 def store(settings: Settings, model: Path, card: Card, beside: Sequence[Path] = ()) -> Card:
     """Keep a fitted model under the next version of its name, with files to lie beside it, and return the card with it."""
-    if not _NAME.fullmatch(card.name):
-        raise InputError(f"{card.name!r} is no model's name: a-z, 0-9 and -, a letter first, 32 at most")
+    check_name(card.name)
     home = models_folder(settings) / card.name
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with changing(settings, card.name, STORE_WAIT_S):

@@ -31,7 +31,7 @@ from searchd.train.gate import candidate, weigh
 from searchd.train.judged import read_judged
 from searchd.train.material import Progress, Vectors, read_collection, read_corpus
 from searchd.train.measure import MEASURED, asked_as
-from searchd.train.options import FINISHED, TrainOptions, half_of_the_threads, same_options
+from searchd.train.options import FINISHED, TrainOptions, check_names, half_of_the_threads, same_options
 from searchd.train.prepare import GROUPS, HELD_OUT, counted, prepare
 from searchd.train.registry import Card
 from searchd.train.shrink import every_second, shrunk
@@ -67,6 +67,7 @@ class Runner:
     def run(self) -> list[Card]:
         """Return the cards of the versions that were stored. Raises: ConfigError, InputError, Busy."""
         require_extra()
+        check_names(self.options)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             with self._alone():
@@ -169,7 +170,7 @@ class Runner:
         small: bool = False,
     ) -> Card:
         """Weigh a model against what serves now in its role, and keep it with its card; once."""
-        done = self.folder / f"{name}.json"
+        done = self.folder / f"{name}.card.json"
         if done.is_file():
             return msgspec.json.decode(done.read_bytes(), type=Card)
         model = candidate(self.settings, name, fitted, small=small)

@@ -150,7 +150,8 @@ def test_judgments_are_read_and_a_damaged_file_is_named(data_dir: Path, tmp_path
     judged = tmp_path / "judged.jsonl"
     judged.write_text('{"query": "how do I get a clean pump", "document_id": "pump", "grade": 2}\n')
     base = str(write_tiny(tmp_path / "tiny"))
-    done = run("train", "--base", base, "--small", "", "--judged", str(judged), "--max-steps", "1", *QUICK[:2])
+    options = ("--name", "base", "--small", "run")  # as files of the run's own are called
+    done = run("train", "--base", base, *options, "--judged", str(judged), "--max-steps", "1", *QUICK[:2])
     assert done.exit_code == 0, done.output
     folder = data_dir / "training" / "default-1"
     assert (

@@ -12,6 +12,7 @@ from searchd.train.fit import FitSettings
 from searchd.train.options import (
     FINISHED,
     TrainOptions,
+    check_names,
     half_of_the_threads,
     run_folder,
     same_options,
@@ -33,6 +34,20 @@ def test_an_unfinished_run_is_gone_on_with_and_a_finished_one_is_followed_by_the
 
 def test_half_of_the_threads_are_left_to_others_and_one_is_taken_at_least() -> None:
     assert [half_of_the_threads(Settings(threads=count)).threads for count in (1, 2, 5, 16)] == [1, 1, 2, 8]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ({"name": "My model"}, "'My model' is no model's name"),
+        ({"small": "../small"}, "'../small' is no model's name"),
+        ({"name": "mine", "small": "mine"}, "both models would be called 'mine'"),
+    ],
+)
+def test_models_that_could_not_be_kept_are_refused_before_any_work(names: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        check_names(TrainOptions(**names))
+    check_names(TrainOptions(name="mine", small=""))
 
 
 def test_other_options_than_those_a_run_began_with_are_named(tmp_path: Path) -> None:

@@ -99,6 +99,8 @@ def test_a_name_that_is_a_path_is_no_model(settings: Settings, model: Path, name
         registry.folder_of(settings, name, "v1")
     with pytest.raises(InputError):
         registry.store(settings, model, card(0.5, 0.6, name))
+    with pytest.raises(InputError, match="is no model's name"):
+        registry.card_of(settings, name)
 
 
 def test_an_unfinished_copy_is_no_version(settings: Settings, model: Path) -> None:
