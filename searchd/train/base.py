@@ -15,6 +15,7 @@ from indexer.errors import ConfigError, InputError
 from indexer.weights import digest_of
 from searchd.rerank import house
 from searchd.settings import Settings
+from searchd.train.files import write_whole
 from searchd.train.registry import PACKAGED, promoted
 from searchd.train.served import folder_of_model, place_of
 from searchd.train.shrink import has_layers
@@ -54,7 +55,7 @@ def base_of(settings: Settings, name: str, run: Path, *, small: bool) -> Base:
         return Base(pinned.label, Path(pinned.folder))
     base = named(settings, name, run)
     check(base, small=small)
-    path.write_bytes(msgspec.json.encode(Pinned(base.label, str(base.folder), digest_of(base.folder))))
+    write_whole(path, msgspec.json.encode(Pinned(base.label, str(base.folder), digest_of(base.folder))))
     return base
 
 

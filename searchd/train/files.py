@@ -1,5 +1,5 @@
-"""What a run keeps in its folder as JSON lines: groups and held-out queries, written whole or not at all; figures and
-mined questions, added line by line, of which a crash may cut the last one short."""
+"""What a run keeps in its folder. Notes, groups and held-out queries are written whole or not at all; figures and mined
+questions are added as JSON lines, of which a crash may cut the last one short."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ def write_lines(path: Path, rows: Iterable[Any]) -> int:
             count += 1
     draft.replace(path)
     return count
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a small file by one rename: what a full disk or a kill stops is not there, or as it was."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_bytes(content)
+    draft.replace(path)
 
 
 def read_lines(path: Path, kind: type[T]) -> Iterator[T]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from indexer.errors import ConfigError
+from searchd.train.files import write_whole
 from searchd.train.learner import load, loss_of, save
 from searchd.train.losses import LossSettings
 from searchd.train.trainer import (
@@ -129,6 +130,4 @@ def same_settings(folder: Path, settings: FitSettings) -> None:
                 f"the run in {folder} was begun with other settings ({', '.join(differ)}); name a new one"
             )
         return
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(now, indent=1), encoding="utf-8")
-    draft.replace(path)
+    write_whole(path, json.dumps(now, indent=1).encode())

@@ -15,6 +15,7 @@ from indexer.device import Device
 from indexer.errors import InputError
 from searchd.settings import Settings
 from searchd.train import registry
+from searchd.train.files import write_whole
 from searchd.train.fit import FitSettings
 from searchd.train.mining import MiningSettings
 from searchd.train.prepare import PrepareSettings
@@ -124,9 +125,7 @@ def same_options(folder: Path, options: TrainOptions) -> None:
     """Note a new run's options, and compare those of one that goes on. Raises: InputError naming what differs."""
     path = folder / OPTIONS
     if not path.is_file():
-        draft = path.with_suffix(".draft")
-        draft.write_bytes(msgspec.json.encode(options, order="sorted"))
-        draft.replace(path)
+        write_whole(path, msgspec.json.encode(options, order="sorted"))
         return
     before, now = (dict(plain(one)) for one in (msgspec.json.decode(path.read_bytes()), msgspec.to_builtins(options)))
     differ = [

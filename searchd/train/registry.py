@@ -22,9 +22,12 @@ import msgspec
 from indexer.errors import Busy, Conflict, InputError, NotFound
 from indexer.settings import Settings
 from searchd.train.compare import Comparison
+from searchd.train.files import write_whole
 
 PACKAGED = "packaged"
 """What `rollback` returns to when the first promoted version is taken back."""
+UNKEPT = "v0"
+"""The version on the card of a model that is not kept yet."""
 PROMOTED, CARD, LOCK = "promoted.json", "card.json", "lock"
 LOCK_WAIT_S, STORE_WAIT_S = 5.0, 900.0
 """A run that took hours waits for a promotion that takes minutes."""
@@ -167,6 +170,13 @@ def store(settings: Settings, model: Path, card: Card, beside: Sequence[Path] = 
     return card
 
 
+def kept_as(settings: Settings, card: Card) -> Card | None:
+    """Return the card of the version that a model was kept as, None if it was not."""
+    return next(
+        (one for one in cards(settings, card.name) if msgspec.structs.replace(one, version=UNKEPT) == card), None
+    )
+
+
 @contextlib.contextmanager
 def changing(settings: Settings, name: str, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
     """Let nobody else change a name's versions meanwhile. Raises: Busy if somebody is at it."""
@@ -203,7 +213,4 @@ def rollback(settings: Settings, name: str) -> str:
 
 def flip(settings: Settings, name: str, chosen: InUse) -> None:
     """Write what is in use, by one rename."""
-    path = models_folder(settings) / name / PROMOTED
-    draft = path.with_suffix(".draft")
-    draft.write_bytes(msgspec.json.encode(chosen))
-    draft.replace(path)
+    write_whole(models_folder(settings) / name / PROMOTED, msgspec.json.encode(chosen))

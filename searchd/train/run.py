@@ -25,15 +25,15 @@ from indexer.scope import Scope
 from indexer.store.database import Database, open_database
 from searchd.settings import Settings
 from searchd.train import base, registry
-from searchd.train.files import add_lines, read_lines
+from searchd.train.files import add_lines, read_lines, write_whole
 from searchd.train.fit import FitSettings, fit, require_extra
 from searchd.train.gate import candidate, weigh
 from searchd.train.judged import read_judged
 from searchd.train.material import Progress, Vectors, read_collection, read_corpus
-from searchd.train.measure import MEASURED, asked_as
+from searchd.train.measure import MEASURED, asked_as, measure
 from searchd.train.options import FINISHED, TrainOptions, check_names, half_of_the_threads, same_options
 from searchd.train.prepare import GROUPS, HELD_OUT, counted, prepare
-from searchd.train.registry import Card
+from searchd.train.registry import UNKEPT, Card
 from searchd.train.shrink import every_second, shrunk
 from searchd.train.types import Group, Material
 from searchd.train.vectors import vectors_of
@@ -169,16 +169,27 @@ class Runner:
         *,
         small: bool = False,
     ) -> Card:
-        """Weigh a model against what serves now in its role, and keep it with its card; once."""
-        done = self.folder / f"{name}.card.json"
-        if done.is_file():
-            return msgspec.json.decode(done.read_bytes(), type=Card)
+        """Weigh a model against what serves now in its role, and keep it with its card: once, wherever it is stopped."""
+        noted = self.folder / f"{name}.card.json"
+        if noted.is_file():
+            card = msgspec.json.decode(noted.read_bytes(), type=Card)
+        else:
+            card = self._weighed(name, started, fitted, groups, settings, small=small)
+            write_whole(noted, msgspec.json.encode(card))
+        if card.version == UNKEPT:
+            card = registry.kept_as(self.settings, card) or self._kept(card, fitted)
+            write_whole(noted, msgspec.json.encode(card))
+        return card
+
+    def _weighed(
+        self, name: str, started: str, fitted: Path, groups: Sequence[Group], settings: FitSettings, *, small: bool
+    ) -> Card:
         model = candidate(self.settings, name, fitted, small=small)
         weighed = weigh(name, small, model, self.folder, self.settings, self._device, self._progress)
         before = weighed.before.figures if weighed.before else None
-        card = Card(
+        return Card(
             name=name,
-            version="v0",
+            version=UNKEPT,
             made_at=self._clock(),
             base=started,
             collection=(self.options.corpus and Path(self.options.corpus).name) or self.options.collection,
@@ -193,12 +204,15 @@ class Runner:
             compared=weighed.comparison,
             small=small,
         )
-        card = registry.store(self.settings, fitted, card, [self.folder / HELD_OUT, self.folder / MEASURED])
-        kept = registry.folder_of(self.settings, name, card.version)
-        itself = candidate(self.settings, name, kept, small=small)
-        add_lines(kept / MEASURED, [msgspec.structs.replace(weighed.after, digest=itself.digest)])
-        done.write_bytes(msgspec.json.encode(card))
-        return card
+
+    def _kept(self, card: Card, fitted: Path) -> Card:
+        """Store a weighed model, its figures beside it as those of what is kept: its card makes it another folder."""
+        kept = registry.store(self.settings, fitted, card, [self.folder / HELD_OUT, self.folder / MEASURED])
+        folder = registry.folder_of(self.settings, card.name, kept.version)
+        model, itself = (candidate(self.settings, card.name, one, small=card.small) for one in (fitted, folder))
+        known = measure(model, self.folder, self.settings, self._device, lambda *_: None)
+        add_lines(folder / MEASURED, [msgspec.structs.replace(known, digest=itself.digest)])
+        return kept
 
     def _step(self, name: str) -> Callable[[int, int, float | None], None]:
         return lambda done, whole, loss: self._progress(

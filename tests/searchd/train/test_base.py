@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,18 @@ def test_a_run_goes_on_with_the_model_it_began_with_and_refuses_one_that_changed
     write_tiny(folder, seed=4)
     with pytest.raises(InputError, match="has changed since; --new begins another run"):
         base_of(settings, str(folder), tmp_path, small=False)
+
+
+def test_what_a_full_disk_cut_short_is_no_note_of_what_a_run_began_with(settings: Settings, tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "tiny")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            base_of(settings, str(folder), tmp_path, small=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert base_of(settings, str(folder), tmp_path, small=False).folder == folder
 
 
 def test_without_a_name_it_is_what_the_last_stage_runs(settings: Settings, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import subprocess
@@ -203,6 +204,27 @@ def test_a_run_that_finds_no_room_or_is_killed_says_so_and_goes_on_with_the_same
     assert f": {steps + 1} of 16" in first
     assert (folder / "groups.jsonl").stat().st_mtime_ns == groups
     assert registry.card_of(Settings(data_dir=str(data_dir)), "rerank-base").version == "v1"
+
+
+def test_a_run_that_is_stopped_once_its_model_is_kept_does_not_keep_it_twice(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("train", "--base", str(write_tiny(tmp_path / "tiny")), "--small", "", *QUICK)
+    rename = Path.rename
+
+    def full(path: Path, target: Path) -> Path:
+        renamed = rename(path, target)
+        if target.name == "v1":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return renamed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", full)
+        assert "No space left on device" in str(run(*arguments).exception)
+    done = run(*arguments)
+    assert done.exit_code == 0, done.output
+    assert [card.version for card in registry.cards(Settings(data_dir=str(data_dir)))] == ["v1"]
+    assert "To use it" in done.output or "is not better" in done.output
 
 
 def test_two_processes_are_not_at_one_run(data_dir: Path, tmp_path: Path) -> None:
