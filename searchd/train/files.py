@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from indexer.errors import InputError
+
 T = TypeVar("T")
 
 
@@ -32,12 +34,17 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def read_lines(path: Path, kind: type[T]) -> Iterator[T]:
-    """Yield what `write_lines` wrote. Raises: msgspec.ValidationError naming what does not fit."""
+    """Yield what `write_lines` wrote, or an owner did. Raises: InputError naming the line that does not fit, and why."""
     decoder = msgspec.json.Decoder(kind)
     with path.open("rb") as lines:
-        for line in lines:
-            if line.strip():
-                yield decoder.decode(line)
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise InputError(f"line {number} of {path.name}: {error}") from error
+            yield row
 
 
 def add_lines(path: Path, rows: Iterable[Any]) -> None:

@@ -37,7 +37,7 @@ def read_judged(path: Path, material: Material) -> list[Question]:
     documents = {document.document_id: document for document in material.documents if document.passages}
     try:
         judged = [line for line in read_lines(path, Judgment) if line.grade > 0 and line.document_id in documents]
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, InputError) as error:
         raise InputError(f"judgments {path} cannot be read: {error}") from error
     answers: defaultdict[str, set[str]] = defaultdict(set)
     for line in judged:

@@ -55,7 +55,7 @@ class FileDocument(msgspec.Struct, frozen=True):
 
 
 def read_corpus(path: Path) -> Material:
-    """Return the documents of a corpus file, each id once. Raises: msgspec.ValidationError."""
+    """Return the documents of a corpus file, each id once. Raises: InputError naming a line that is none."""
     known: dict[str, TrainingDocument] = {}
     for row in read_lines(path, FileDocument):
         known.setdefault(row.document_id, of_file(row))

@@ -40,8 +40,9 @@ def test_what_does_not_answer_is_gone_or_has_no_text_makes_no_question(tmp_path:
     assert read_judged(path, Material((*material().documents, empty))) == []
 
 
-def test_a_line_that_is_no_judgment_is_named_with_its_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", [b'{"question": 1}', '{"query": "café"}'.encode("latin-1"), b"query,document_id"])
+def test_a_line_that_is_no_judgment_is_named_with_its_file(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "judged.jsonl"
-    path.write_text('{"question": 1}')
-    with pytest.raises(InputError, match=r"judgments .*judged\.jsonl cannot be read"):
+    path.write_bytes(b'\n{"query": "a", "document_id": "b"}\n' + line)
+    with pytest.raises(InputError, match=r"judgments .*judged\.jsonl cannot be read: line 3 of judged\.jsonl: "):
         read_judged(path, material())

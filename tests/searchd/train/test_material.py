@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import msgspec
 import pytest
 
+from indexer.errors import InputError
 from searchd.train.material import links_of_file, links_of_page, read_corpus
 from tests.searchd.train.documents import INDEX, PAGE
 
@@ -45,6 +45,13 @@ def test_a_page_that_is_gone_or_no_file_has_no_links(tmp_path: Path) -> None:
     assert links_of_file(str(page)) == links_of_file("https://example.org/a.html") == links_of_file("notes.md") == ()
 
 
+def test_a_line_that_is_no_document_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text('{"document_id": "a", "title": "A", "passages": []}\n{"id": 1}\n')
+    with pytest.raises(InputError, match=r"line 2 of corpus\.jsonl: .*document_id"):
+        read_corpus(path)
+
+
 def test_a_corpus_gives_each_document_once_with_its_source(tmp_path: Path) -> None:
     line = {"document_id": "a", "title": "A", "source": "s", "passages": [{"text": "One.", "heading_path": ["A", "B"]}]}
     path = tmp_path / "corpus.jsonl"
@@ -52,5 +59,5 @@ def test_a_corpus_gives_each_document_once_with_its_source(tmp_path: Path) -> No
     (document,) = read_corpus(path).documents
     assert (document.source, document.passages[0].heading_path) == ("s", ("A", "B"))
     path.write_text('{"title": "A"}\n')
-    with pytest.raises(msgspec.ValidationError):
+    with pytest.raises(InputError):
         read_corpus(path)
