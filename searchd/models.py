@@ -5,6 +5,7 @@ What needs torch or the engine is imported when a command runs.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from indexer.errors import TransientError
 from indexer.owner import running_daemon
 from searchd.settings import Settings
 from searchd.terminal import bars, console, output, settings_now
@@ -144,12 +146,22 @@ def put_to_use(settings: Settings, name: str, version: str | None, *, force: boo
     device = Device(half_of_the_threads(settings))
     be_nice()
     try:
-        with bars() as progress:
+        with told_of_the_disk(), bars() as progress:
             card, weighed = gate.promote(settings, device, name, version, force=force, progress=progress.report)
     finally:
         device.close()
     line(f"{card.name} {card.version}: {said_of(weighed, force)}")
     tell_start(settings, name)
+
+
+@contextlib.contextmanager
+def told_of_the_disk() -> Iterator[None]:
+    """Say in a line that the disk is full or cannot be written. Raises: TransientError."""
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise TransientError(f"what is in use stays as it was: {error.strerror or error}{where}") from error
 
 
 def said_of(weighed: Weighed | None, force: bool) -> str:
@@ -179,7 +191,9 @@ def rollback(name: str) -> None:
     from searchd.train import gate
 
     settings = settings_now()
-    line(f"{gate.rollback(settings, name)} is in use.")
+    with told_of_the_disk():
+        now = gate.rollback(settings, name)
+    line(f"{now} is in use.")
     tell_start(settings, name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from indexer.engine import Engine
+from indexer.errors import TransientError
 from indexer.owner import Owner
 from searchd.__main__ import cli
 from searchd.settings import Settings
@@ -23,6 +25,7 @@ from searchd.train import registry
 from tests.daemon import environment
 from tests.searchd.library import index, source
 from tests.searchd.rerank.models import write_tiny
+from tests.searchd.train.test_registry import card
 
 THINGS = ("pump", "valve", "motor", "lamp", "wheel", "chain", "pipe", "button", "bolt", "floor", "ladder", "filter")
 DEEDS = ("Cleaning", "Installing", "Replacing")
@@ -225,6 +228,28 @@ def test_a_run_that_is_stopped_once_its_model_is_kept_does_not_keep_it_twice(
     assert done.exit_code == 0, done.output
     assert [card.version for card in registry.cards(Settings(data_dir=str(data_dir)))] == ["v1"]
     assert "To use it" in done.output or "is not better" in done.output
+
+
+def test_a_full_disk_changes_nothing_that_is_in_use_and_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEARCHD_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr("os.nice", lambda _by: 10)
+    settings = Settings(data_dir=str(tmp_path / "data"))
+    model = write_tiny(tmp_path / "tiny")
+    for version in ("v1", "v2"):
+        registry.store(settings, model, card(0.5, 0.6))
+        registry.promote(settings, "rerank-base", version)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for command in (("promote", "rerank-base", "v1", "--force"), ("rollback", "rerank-base")):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
+        try:
+            failed = run("models", *command)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        assert isinstance(failed.exception, TransientError)
+        assert "what is in use stays as it was: File too large" in str(failed.exception)
+        assert registry.promoted(settings, "rerank-base") == registry.folder_of(settings, "rerank-base", "v2")
 
 
 def test_two_processes_are_not_at_one_run(data_dir: Path, tmp_path: Path) -> None:
