@@ -117,10 +117,15 @@ def parted(
         elif question.passage_id not in apart:
             rest.append(question)
     held = [question for question in held if question.kind in MEASURED_KINDS]
+    known = {worded(question) for question in held}  # also those that are too many here: another run may measure them
+    rest = [question for question in rest if worded(question) not in known]
     held = balanced(held, material, settings.held_out, settings.seed)
-    known = {question.query.casefold() for question in held}
-    rest = [question for question in rest if question.query.casefold() not in known]
     return balanced(rest, material, settings.groups, settings.seed), held
+
+
+def worded(question: Question) -> str:
+    """Return a question as it is told from others: case, spaces and the mark at its end make no other question."""
+    return " ".join(question.query.casefold().split()).rstrip(" ?!.")
 
 
 def balanced(questions: Sequence[Question], material: Material, count: int, seed: int) -> list[Question]:
@@ -188,12 +193,18 @@ def held_out_queries(
 ) -> list[HeldOut]:
     """Return the held-out queries with their fused candidates, read as they are served: with title and headings.
 
-    Of questions that are bare, all texts are. Queries whose answer is not found stay: they cost every order the same.
+    Of questions that are bare, all texts are. Queries whose answer is not found are left out: every order has none of it. A
+    query that several documents answer is one query: counted for each, luck with it would pass for a gain.
     """
+    answers: defaultdict[str, set[str]] = defaultdict(set)
+    for question in questions:
+        answers[worded(question)] |= {question.passage_id, *(question.also if question.kind != "title" else ())}
     found = []
     for question, vector in zip(questions, vectors, strict=True):
+        relevant = answers.pop(worded(question), None)
+        if relevant is None:
+            continue
         ranked = miner.ranked(question.query, miner.vectors @ vector, settings.mining.depth)
-        relevant = {question.passage_id, *(question.also if question.kind != "title" else ())}
         texts = tuple(text_of(*miner.material.passages[one], bare=question.bare) for one in ranked)
         places = tuple(place for place, one in enumerate(ranked) if one in relevant)
         if places:

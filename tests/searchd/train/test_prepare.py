@@ -24,7 +24,7 @@ from searchd.train.prepare import (
     parted,
     prepare,
 )
-from searchd.train.types import Group, Material, Question
+from searchd.train.types import Group, Material, Question, text_of
 from tests.searchd.train.documents import markdown_material
 
 DOCUMENTS = 40
@@ -88,6 +88,41 @@ def test_a_query_to_measure_with_is_not_trained_on_with_another_answer() -> None
     train, held = parted(found, SETTINGS, judged)
     assert "Mine" in {one.query for one in held}
     assert "mine" not in {one.query for one in train}
+
+
+def test_a_query_that_is_left_out_for_their_number_is_not_trained_on_either() -> None:
+    found = material()
+    apart = [one for one in found.documents if is_held_out(one, SETTINGS)]
+    other = next(one for one in found.documents if not is_held_out(one, SETTINGS))
+    queries = [f"Where do I put {one.title}  at night?" for one in apart]
+    judged = [Question(query, "judged", one.passages[0].passage_id) for query, one in zip(queries, apart, strict=True)]
+    judged += [
+        Question(f"where do i put {one.title} at night", "judged", other.passages[0].passage_id) for one in apart
+    ]
+    train, held = parted(found, replace(SETTINGS, held_out=2), judged)
+    assert len(held) == 2 < len(queries)
+    assert not [one for one in train if one.query.lower().startswith("where do i put")]
+
+
+def test_a_query_that_several_held_out_documents_answer_is_measured_once_with_all_its_answers(tmp_path: Path) -> None:
+    found = material()
+    apart = [one for one in found.documents if is_held_out(one, SETTINGS)][:6]
+    firsts = [one.passages[0].passage_id for one in apart]
+    judged = [Question("a soft cloth", "judged", one, frozenset(firsts) - {one}) for one in firsts[:4]]
+    judged += [Question("A soft cloth?", "faq", one) for one in firsts[4:]]
+    vectors = encode([passage.text for _, passage in found.passages.values()])
+    prepare(
+        found,
+        vectors,
+        encode,
+        tmp_path,
+        replace(SETTINGS, mining=MiningSettings(negatives=2, depth=200)),
+        ignore,
+        judged,
+    )
+    (query,) = (one for one in read_lines(tmp_path / HELD_OUT, HeldOut) if "soft cloth" in one.query.lower())
+    texts = {text_of(document, document.passages[0]) for document in apart}
+    assert texts == {query.texts[place] for place in query.relevant}
 
 
 def test_a_copy_of_a_held_out_text_is_not_trained_on() -> None:
