@@ -6,6 +6,7 @@ Takes what loads it; gives a Reranker. `table.py` keeps one for each model.
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
@@ -31,6 +32,7 @@ class LoadingReranker:
         try:
             self._loaded.set_result(self._load())
         except BaseException as error:
+            forget_locals(error)
             self._traceback, self.failed_at = error.__traceback__, self._clock()
             self._loaded.set_exception(error)
 
@@ -66,3 +68,13 @@ class LoadingReranker:
             # Raised as it came: it would keep the frames of everybody who was told, and their passages.
             raise error.with_traceback(self._traceback)
         return self._loaded.result()
+
+
+def forget_locals(error: BaseException) -> None:
+    """Let go of what the frames of an error hold: of a model that the device had no room for, all that was there of it."""
+    found: BaseException | None = error
+    seen: set[int] = set()
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        traceback.clear_frames(found.__traceback__)
+        found = found.__cause__ or found.__context__

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +16,12 @@ import torch
 from click.testing import CliRunner
 from sentence_transformers import CrossEncoder
 
-from indexer.device import Device
+from indexer.device import Device, Priority
 from indexer.errors import ConfigError, InputError
 from searchd.__main__ import cli
 from searchd.rerank import house, table
 from searchd.rerank.cross_encoder import load_cross_encoder
+from searchd.rerank.loading import refusals
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.table import RETRY_S, RerankerCache
 from searchd.rerank.types import Reranker
@@ -203,6 +206,31 @@ def test_an_error_of_loading_keeps_nobody_who_was_told_of_it(device: Device, tmp
             scored(cache.of(stage), QUERY, PASSAGES, 32)
         depths.append(len(caught.traceback))
     assert len(set(depths)) == 1
+
+
+def test_an_error_of_loading_keeps_nothing_of_the_model_that_was_half_there(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halves: list[weakref.ref[torch.Tensor]] = []
+
+    def on_device() -> None:
+        weights = torch.ones(8)
+        halves.append(weakref.ref(weights))
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    def failing(stage: Stage, settings: Settings, scheduler: Scheduler) -> Reranker:
+        read = torch.ones(8)
+        halves.append(weakref.ref(read))
+        with refusals(stage, "a cross-encoder"):
+            scheduler.device.run(on_device, priority=Priority.RERANK)
+        raise AssertionError(read)
+
+    monkeypatch.setitem(table.RERANKERS, "cross_encoder", failing)
+    cache, stage = RerankerCache(SETTINGS, Scheduler(device)), Stage(name="small", model="m")
+    with pytest.raises(ConfigError, match="CUDA out of memory"):
+        cache.check([stage])
+    gc.collect()
+    assert [half() for half in halves] == [None, None]
 
 
 def test_a_model_that_could_not_be_loaded_is_tried_again_after_a_while(device: Device, tmp_path: Path) -> None:
