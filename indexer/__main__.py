@@ -62,13 +62,17 @@ def indexer_of(settings: Settings, *, check: bool = True) -> Iterator[LocalIndex
 
 
 def give_encoder(settings: Settings, engine: Engine) -> None:
-    """Have the engine store the token vectors that the settings want. Raises: ConfigError if their model cannot be loaded."""
-    if not settings.token_vectors:
-        return
+    """Have the engine store what rerankers read of passages: token ids, and the token vectors that the settings want.
+
+    Raises: ConfigError if the vectors' model cannot be loaded.
+    """
     from searchd.rerank.scheduler import Scheduler
+    from searchd.rerank.stage_tokenizers import StageTokenizers
     from searchd.rerank.table import RerankerCache
 
-    engine.token_encoder = RerankerCache(settings, Scheduler(engine.device)).token_encoder()
+    own, rerankers = StageTokenizers(settings), RerankerCache(settings, Scheduler(engine.device))
+    engine.token_encoder = rerankers.token_encoder()
+    engine.reranking = lambda: [*own(), *rerankers.tokenizers()]
 
 
 def start_work(indexer: LocalIndexer | RemoteIndexer) -> None:

@@ -16,7 +16,8 @@ from indexer.errors import ConfigError
 from indexer.settings import HOUSE_EMBEDDER
 
 HOUSE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "artifact.metadata")
+WEIGHTS = "*.safetensors"
+PATTERNS = (WEIGHTS, "*.json", "*.txt", "*.model", "*.jinja", "artifact.metadata")
 """What is fetched of a hub model, and what a folder's digest covers; no pickled weights among them.
 
 The last is JSON of ColBERT's: lengths, markers, and whether expansion tokens are attended to.
@@ -51,8 +52,8 @@ def house_folder() -> Path:
     return folder
 
 
-def model_folder(name: str, revision: str = "", *, trusted: bool = False) -> Path:
-    """Return the folder of a model named by path or by hub name, fetched if it is not in the hub's cache.
+def model_folder(name: str, revision: str = "", *, trusted: bool = False, weights: bool = True) -> Path:
+    """Return the folder of a model named by path or by hub name, fetched (with its weights) if the hub's cache lacks it.
 
     Raises: OSError or ValueError, as the hub's client does, if there is none or the hub cannot be reached.
     """
@@ -63,7 +64,7 @@ def model_folder(name: str, revision: str = "", *, trusted: bool = False) -> Pat
         raise FileNotFoundError(f"there is no folder {folder}")
     from huggingface_hub import snapshot_download  # imports an HTTP client that packaged models do without
 
-    wanted = [*PATTERNS, "*.py"] if trusted else list(PATTERNS)
+    wanted = [pattern for pattern in PATTERNS if weights or pattern != WEIGHTS] + ["*.py"] * trusted
     return Path(
         snapshot_download(name, revision=revision or None, allow_patterns=wanted, ignore_patterns=list(OTHER_RUNTIMES))
     )

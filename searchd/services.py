@@ -15,6 +15,7 @@ from searchd.pipeline import SearchPipeline
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.score_cache import ScoreCache
+from searchd.rerank.stage_tokenizers import StageTokenizers
 from searchd.rerank.table import RerankerCache
 from searchd.settings import Settings
 
@@ -58,7 +59,8 @@ def build_services(settings: Settings, *, worker: bool = True, check: bool = Tru
         metrics = SearchMetrics()
         scheduler = Scheduler(engine.device, metrics=RerankMetrics(metrics.registry))
         rerankers = RerankerCache(settings, scheduler, scores)
-        engine.reranking = rerankers.tokenizers
+        own, loaded = StageTokenizers(settings), rerankers.tokenizers
+        engine.reranking = lambda: [*own(), *loaded()]
         engine.token_encoder = rerankers.token_encoder()
         pipeline = SearchPipeline(engine, Cascade(rerankers.of), settings, metrics=metrics, stored=rerankers.stored)
         running = Worker(engine) if worker else None

@@ -19,7 +19,7 @@ from indexer.apply import embedded_text
 from indexer.housekeeping import keep_house
 from indexer.scope import Scope
 from indexer.store import tokens
-from indexer.store.database import open_database
+from indexer.store.database import Database, open_database
 from indexer.store.tables import DocumentRow, TokensRow, TokenVectorRow
 from indexer.types import Passage
 from searchd.rerank.text import passage_text
@@ -130,6 +130,44 @@ def test_each_tokenizer_has_a_row_a_passage_and_only_first_candidates_are_given_
         query = ask(served, "valve of a pump", profile="bpe", **options)
         found = served.pipeline.search(query, EVERYONE).candidates
         assert sorted(set(one.tokens) for one in found if one.tokens) == [{tokenizer.fingerprint}] * given
+
+
+def test_what_is_indexed_before_any_reranker_is_loaded_has_its_ids_too(tmp_path: Path) -> None:
+    write_encoder(tmp_path / "bpe", "roberta")
+    stage = Stage(name="bpe", model=str(tmp_path / "bpe"))
+    settings = Settings(
+        data_dir=str(tmp_path / "data"), parser_processes=1, dtype="float32", threads=1,
+        profiles={"default": Profile(stages=(stage,))},
+    )  # fmt: skip
+    services = build_services(settings, worker=False)
+    try:
+        index(services.engine, [source("a", "# A\n\nA document.")])
+        assert services.rerankers.names() == []
+        assert ids_stored(services.engine.database) == 2, "the embedder's and the stage's"
+    finally:
+        services.close()
+
+
+def test_a_command_that_indexes_without_a_daemon_stores_the_ids_of_the_stages(tmp_path: Path) -> None:
+    write_encoder(tmp_path / "bpe", "roberta")
+    data = tmp_path / "data"
+    (tmp_path / "searchd.toml").write_text(
+        f"data_dir = {str(data)!r}\nparser_processes = 1\n"
+        f"[[profiles.default.stages]]\nname = 'bpe'\nmodel = {str(tmp_path / 'bpe')!r}\n"
+    )
+    (tmp_path / "a.md").write_text("# A\n\nA document.")
+    done = subprocess.run(
+        [sys.executable, "-m", "indexer", "add", "a.md"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    database = open_database(Settings(data_dir=str(data)).resolved_database_url)
+    assert ids_stored(database) == 2
+    database.close()
+
+
+def ids_stored(database: Database) -> int:
+    with database.read() as session:
+        return session.scalar(select(func.count()).select_from(TokensRow)) or 0
 
 
 def test_a_model_that_is_not_loaded_yet_has_no_tokenizer_and_is_not_loaded_for_it(served: Services) -> None:
