@@ -37,6 +37,9 @@ OPTIONS = {
 INSTRUCTED_PROVIDERS = ("voyage", "zeroentropy", "vllm")
 """Of remote stages, those whose API takes an instruction."""
 
+UNINSTRUCTED_PROMPTS = ("rankllama",)
+"""Of causal stages, those whose prompt has no place for an instruction."""
+
 RESERVED = frozenset({"bm25", "dense", "rrf", "relevance", "wait", "retrieve", "fuse", "load", "rerank", "present"})
 """What systems and steps are called in answers; no stage may be."""
 
@@ -124,6 +127,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.instruction and not self.takes_instruction:
             raise ValueError(
                 f"no instruction goes to {self.provider!r}; of providers {', '.join(INSTRUCTED_PROVIDERS)} take one"
+                if self.kind == "remote"
+                else f"prompt {self.prompt!r} has no place for an instruction"
             )
         if self.early_stop_margin is not None and self.keep >= self.depth:
             raise ValueError("early_stop_margin needs keep smaller than depth: it settles the first `keep`")
@@ -137,7 +142,9 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def takes_instruction(self) -> bool:
-        """Whether a request may give this stage an instruction."""
+        """Whether an instruction, the settings' or a request's, changes what this stage's model reads."""
+        if self.kind == "causal":
+            return self.prompt not in UNINSTRUCTED_PROMPTS
         return self.kind in OPTIONS["instruction"] and (self.kind != "remote" or self.provider in INSTRUCTED_PROVIDERS)
 
 

@@ -122,8 +122,6 @@ def _highlighting(request: SearchRequest) -> Highlighting:
 def _rerank(options: RerankOptions, profile: Profile) -> RerankRequest:
     names = [stage.name for stage in profile.stages if stage.may_run]
     off = [stage.name for stage in profile.stages if not stage.may_run]
-    if options.instruction is not None and not any(stage.takes_instruction for stage in profile.stages):
-        raise InputError("rerank.instruction: no stage of this profile takes an instruction", code="no_instruction")
     asked = options.stages or ()
     if len(set(asked)) < len(asked):
         raise InputError("rerank.stages: a stage is named twice; each runs once", code="invalid_parameter")
@@ -135,6 +133,9 @@ def _rerank(options: RerankOptions, profile: Profile) -> RerankRequest:
                 f"rerank.stages: {name[:80]!r} is not a stage of this profile; there are: {', '.join(names) or 'none'}",
                 code="unknown_stage",
             )
+    named = [stage for stage in profile.stages if (stage.enabled if options.stages is None else stage.name in asked)]
+    if options.instruction is not None and not any(stage.takes_instruction for stage in named):
+        raise InputError("rerank.instruction: no stage that runs takes an instruction", code="no_instruction")
     return RerankRequest(options.enabled, options.depth, options.stages, options.budget_ms, options.instruction)
 
 

@@ -15,11 +15,15 @@ from searchd.types import RerankRequest
 def request_of(
     query: str, stage: Stage, request: RerankRequest, number: int, cancelled: Callable[[], bool]
 ) -> ScoreRequest:
-    """Return what a query asks of a stage."""
+    """Return what a query asks of a stage.
+
+    An instruction goes to stages that take one: remembered scores of the others would be scored anew for every other one.
+    """
+    asked = stage.instruction if request.instruction is None else request.instruction
     return ScoreRequest(
         query=query,
         max_length=stage.max_length,
-        instruction=stage.instruction if request.instruction is None else request.instruction,
+        instruction=asked if stage.takes_instruction else "",
         parts=stage.long == "parts",
         whole=request.whole,
         place=number,

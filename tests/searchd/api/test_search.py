@@ -133,6 +133,18 @@ def test_what_is_refused_is_named(client: Client, body: dict[str, Any], code: st
     assert named in found["detail"]
 
 
+def test_an_instruction_that_no_stage_of_this_search_reads_is_refused(services: Services) -> None:
+    asked = Stage(name="asked", kind="causal", model="m", prompt="qwen3", enabled=False, on_request=True)
+    headed = Stage(name="headed", kind="causal", model="m", prompt="rankllama")
+    settings = changed(services.settings, profiles={"default": Profile(stages=(Stage(name="small"), headed, asked))})
+    with TestClient(create_app(services_over(services.engine, settings, counting)), base_url=HOST) as client:
+        for stages, status in ((None, 422), ([], 422), (["small", "headed"], 422), (["small", "asked"], 200)):
+            rerank = {"instruction": "find laws"} | ({} if stages is None else {"stages": stages})
+            answer = client.post("/api/search", json={"q": "valve", "rerank": rerank})
+            assert answer.status_code == status, (stages, answer.text)
+            assert status == 200 or problem(answer)["code"] == "no_instruction"
+
+
 def test_a_stage_that_is_off_is_refused_by_name_and_its_model_never_loaded(services: Services) -> None:
     stages = (Stage(name="small"), Stage(name="shut", model="nowhere", enabled=False))
     settings = changed(services.settings, profiles={"default": Profile(stages=stages)})

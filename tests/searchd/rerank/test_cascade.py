@@ -324,8 +324,9 @@ def test_a_reranker_is_told_its_place_instruction_policy_and_deadline() -> None:
     assert [(one.place, one.instruction, one.parts) for one in told] == [(0, "", False), (1, "find bugs", True)]
     assert [one.deadline for one in told] == [clock.now + 0.5, clock.now + 3]
     assert (told[0].query, told[0].max_length) == ("q", 32)
-    rerank(fused("abc"), second, clock=clock, instruction="find jokes")
+    rerank(fused("abc"), first, second, clock=clock, instruction="find jokes")
     assert second[1].requests[-1].instruction == "find jokes"
+    assert first[1].requests[-1].instruction == "", "its remembered scores hold whatever is wished of another stage"
 
 
 class Cramped(Listed):

@@ -29,7 +29,7 @@ from searchd.rerank.prompts import PROMPTS
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.table import RerankerCache
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
-from searchd.settings import Settings, Stage
+from searchd.settings import UNINSTRUCTED_PROMPTS, Settings, Stage
 from tests.searchd.rerank.families import GROUPED, write_decoder
 from tests.searchd.rerank.tokenizers import write_tokenizer
 
@@ -197,6 +197,13 @@ def test_an_instruction_is_read_as_the_model_reads_it(written: tuple[Path, str],
     np.testing.assert_allclose(found, plainly(folder, prompt, 400, wish), atol=1e-4)
     moved = np.abs(found - score(reranker, PASSAGES, 400)).max()
     assert (moved > 1e-3) == PROMPTS[prompt].takes_instruction
+
+
+def test_an_instruction_for_a_prompt_that_has_no_place_for_one_is_refused_with_the_settings() -> None:
+    assert set(UNINSTRUCTED_PROMPTS) == {name for name, prompt in PROMPTS.items() if not prompt.takes_instruction}
+    with pytest.raises(ValueError, match="prompt 'rankllama' has no place for an instruction"):
+        Stage(name="a", kind="causal", model="m", prompt="rankllama", instruction="find laws")
+    assert Stage(name="a", kind="causal", model="m", prompt="qwen3", instruction="find laws").takes_instruction
 
 
 def test_neither_padding_nor_order_nor_batch_size_moves_a_score(reranker: LocalReranker) -> None:
