@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import TransientError
+from indexer.errors import Busy, TransientError
 from searchd.rerank.score_cache import ScoreCache, keys_of
 from searchd.rerank.types import PartScores, PassageText, Reranker, ScoreRequest, public_reason
 
@@ -44,11 +44,16 @@ class CachedReranker:
         return self._reranker.fingerprint
 
     def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
-        """See `Reranker.fits`; what is known takes no time."""
+        """See `Reranker.fits`; what is known takes no time, and is given while the reranker is left alone: see `score`."""
         missing = unknown(self._cache.found(self._keys(request, passages)))
         if not missing:
             return len(passages)
-        fitting = self._reranker.fits(request, [passages[place] for place in missing], seconds)
+        try:
+            fitting = self._reranker.fits(request, [passages[place] for place in missing], seconds)
+        except Busy:
+            if request.whole or len(missing) == len(passages):
+                raise
+            return len(passages)
         return missing[fitting] if fitting < len(missing) else len(passages)
 
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.device import Priority
-from indexer.errors import TransientError
+from indexer.errors import Busy, TransientError
 from indexer.store.token_vectors import TokenVectors
 from searchd.rerank.local import LocalReranker, Pair
 from searchd.rerank.scheduler import Scheduler
@@ -65,11 +65,16 @@ class LateReranker:
         return self.model.fingerprint
 
     def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
-        """See `Reranker.fits`; what is stored takes no time worth counting."""
+        """See `Reranker.fits`; what is stored takes no time worth counting, and no memory: see `score`."""
         missing = [place for place, passage in enumerate(passages) if self._stored(request, passage) is None]
         if not missing:
             return len(passages)
-        fitting = self._computing.fits(request, [passages[place] for place in missing], seconds)
+        try:
+            fitting = self._computing.fits(request, [passages[place] for place in missing], seconds)
+        except Busy:
+            if request.whole or len(missing) == len(passages):
+                raise
+            return len(passages)
         return len(passages) if fitting >= len(missing) else missing[fitting]
 
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from indexer.device import Device
+from indexer.errors import Busy
 from indexer.store import token_vectors
 from indexer.store.database import Database
 from indexer.store.token_vectors import TokenVectors
 from indexer.token_vectors import remember
 from searchd.rerank.late_interaction import load_late_interaction
 from searchd.rerank.late_stored import LateEncoder, LateReranker
+from searchd.rerank.memory import SHORTAGES
 from searchd.rerank.scheduler import Scheduler
-from searchd.rerank.types import PassageText, ScoreRequest
+from searchd.rerank.types import PartScores, PassageText, ScoreRequest
 from searchd.settings import Settings, Stage
 from tests.searchd.rerank.late_models import write_stanford
 
@@ -128,3 +130,21 @@ def test_what_is_stored_takes_no_time_and_survives_a_deadline_for_the_rest(
     assert reranker.fits(request, stored, 0.0) == len(stored)
     assert reranker.at_once(request, few) <= reranker.at_once(request, many)
     assert reranker.at_once(request, stored) == len(stored)
+
+
+def test_while_the_model_is_left_alone_what_is_stored_is_scored(reranker: LateReranker, scheduler: Scheduler) -> None:
+    short = Scheduler(scheduler.device)
+    alone = LateReranker(reranker.model, short)
+    (vectors,) = LateEncoder(reranker.model, scheduler).encode([TEXTS["a"]])
+    assert vectors is not None
+    stored = PassageText(TEXTS["a"], vectors={reranker.model.stored_as: vectors})
+    for _ in range(SHORTAGES):
+        short.memory.ran_out(reranker.fingerprint, 100, 2, halved=False)
+    request = ScoreRequest(QUERY, 128)
+    assert alone.fits(request, [stored, PassageText(TEXTS["b"])], 9.0) == 2
+    with pytest.raises(PartScores, match="ran out of GPU memory") as caught:
+        alone.score(request, [stored, PassageText(TEXTS["b"])])
+    assert np.isnan(caught.value.scores).tolist() == [False, True]
+    for asked, passage in ((request, []), (replace(request, whole=True), [stored])):
+        with pytest.raises(Busy, match="ran out of GPU memory"):
+            alone.fits(asked, [*passage, PassageText(TEXTS["b"])], 9.0)

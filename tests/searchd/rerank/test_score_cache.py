@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,16 @@ from numpy.typing import NDArray
 
 from indexer.errors import Busy
 from searchd.rerank.cached import CachedReranker
+from searchd.rerank.cascade import Cascade
 from searchd.rerank.local import LocalReranker
+from searchd.rerank.memory import SHORTAGES
 from searchd.rerank.remote import RemoteReranker, load_remote
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.score_cache import ScoreCache, keys_of
 from searchd.rerank.table import REMOTE_KEPT_S, RerankerCache, reusable
 from searchd.rerank.types import PassageText, ScoreRequest
 from searchd.settings import Settings, Stage
+from searchd.types import Candidate, RerankRequest, StageReport
 from tests.searchd.rerank.http_server import service
 from tests.searchd.rerank.models import write_tiny
 from tests.searchd.rerank.provider_servers import KEY, MODEL, SERVERS
@@ -186,6 +190,31 @@ def test_a_reranker_that_says_why_it_fails_is_heard_and_nothing_of_it_is_kept(
     with pytest.raises(type(error), match="full"):
         asking.score(5, 6)
     assert len(asking.cache) == 1
+
+
+def test_while_a_model_is_left_alone_a_stage_keeps_the_scores_that_are_known(scheduler: Scheduler) -> None:
+    short, stage = Scheduler(scheduler.device), Stage(name="a", depth=9, blend=1.0, budget_ms=9000)
+    asking = Asking(short)
+    name = asking.model.tokenizer.fingerprint
+    given = tuple(
+        Candidate(str(n), "d", {"rrf": 1 / (60 + n)}, {}, text=str(n), tokens={name: np.ones(n, dtype=np.int32)})
+        for n in range(1, 10)
+    )
+
+    def reports(candidates: tuple[Candidate, ...]) -> tuple[StageReport, ...]:
+        cascade = Cascade(lambda _: asking.reranker)
+        return cascade.rerank("oil", candidates, [stage], RerankRequest(), time.monotonic() + 9)[1]
+
+    reports(given[:8])
+    for _ in range(SHORTAGES):
+        short.memory.ran_out(asking.model.fingerprint, 100, 2, halved=False)
+    (report,) = reports(given)
+    assert (report.status, report.scored) == ("partial", 8)
+    assert "ran out of GPU memory" in (report.reason or "")
+    (report,) = reports(given[8:])
+    assert (report.status, report.scored) == ("skipped", 0)
+    with pytest.raises(Busy, match="ran out of GPU memory"):
+        asking.reranker.fits(replace(ASKED, whole=True), asking.passages(8, 9), 9.0)
 
 
 def test_what_has_a_time_is_asked_for_again_after_it(scheduler: Scheduler) -> None:
