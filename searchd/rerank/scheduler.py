@@ -147,7 +147,8 @@ class Scheduler:
 
     def _run(self, batch: Batch) -> list[Batch]:
         """Run a batch; return its halves if it did not fit into memory."""
-        if all(ticket.error is not None for ticket, _ in batch.places):
+        # Of what is run in halves: that fails already, or nobody waits any more.
+        if all(ticket.error is not None or ticket.ended.is_set() for ticket, _ in batch.places):
             self._tickets.scored(batch, np.full(len(batch.places), np.nan, dtype=np.float32))
             return []
         unfit = self.memory.unfit(batch.model.fingerprint, [ticket.lengths[place] for ticket, place in batch.places])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import itertools
+import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -137,6 +139,26 @@ def test_a_bound_that_nobody_needs_does_not_grow(scheduler: Scheduler, now: list
         now[0] += FIRST_WAIT_S
         assert scheduler.score(model, pairs(50), asked()).tolist() == [50]
     assert scheduler.memory.most_tokens("small") == 400
+
+
+def test_halves_of_a_batch_for_which_nobody_waits_any_more_are_not_run(scheduler: Scheduler) -> None:
+    gone = threading.Event()
+
+    class Left(SmallMemory):
+        """Its caller leaves during the first batch."""
+
+        def forward(self, batch: Sequence[Pair]) -> NDArray[np.float32]:
+            try:
+                return super().forward(batch)
+            finally:
+                gone.set()
+                time.sleep(0.2)
+
+    model = Left(500)
+    with pytest.raises(TimeoutError):
+        scheduler.score(model, pairs(*[97] * 16), asked(cancelled=gone.is_set))
+    assert scheduler.score(SumModel("other"), pairs(5), asked()).tolist() == [5]
+    assert ([len(batch) for batch in model.failed], model.batches) == ([16], [])
 
 
 def test_halves_of_a_batch_that_several_requests_share_come_back_to_each(scheduler: Scheduler) -> None:
