@@ -208,7 +208,10 @@ class Cascade:
             said = str(error)
             if not said and done:
                 return out_of_time(work.limit, logits, work.entering)
-            return _End("failed", said or f"no answer within {(self._clock() - work.started) * 1000:.0f} ms")
+            return _End(
+                "partial" if logits else "failed",
+                said or f"no answer within {(self._clock() - work.started) * 1000:.0f} ms",
+            )
         logits |= by_id(batch, scores)
         if (
             work.may_stop

@@ -396,6 +396,24 @@ def test_a_stage_that_fails_leaves_the_order_and_the_next_stage_runs(fault: str,
     assert (letters(ordered), [one.status for one in reports]) == ("dcba", ["failed", "full"])
 
 
+class Interrupted(Listed):
+    """Scores the first four, and says why it does no more."""
+
+    def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
+        return min(4, len(passages))
+
+    def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
+        if self.asked:
+            raise TimeoutError("the device was busy until the deadline")
+        return super().score(request, passages)
+
+
+def test_a_stage_that_is_late_and_says_why_is_partial_if_it_has_scores() -> None:
+    ordered, (report,) = rerank(fused("abcdef"), (Stage(name="small", blend=1.0), Interrupted(RISING)))
+    assert (letters(ordered), report.status, report.scored) == ("dcbaef", "partial", 4)
+    assert report.reason == "the device was busy until the deadline"
+
+
 def test_a_stage_whose_queue_is_full_is_skipped_in_its_own_words() -> None:
     def full(_: int) -> NDArray[np.float32]:
         raise Busy("1,000,000 tokens wait to be reranked, which is the most")
