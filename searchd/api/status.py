@@ -129,7 +129,8 @@ def check_parts(services: Services, in_full: bool) -> dict[str, str]:
         "embedder": _said(embedder, in_full),
         "vectors": _said(vectors, in_full),
     }
-    busy = engine.device.health()["busy_for_s"]
+    devices = [engine.device, *(scheduler.device for scheduler in services.rerankers.schedulers())]
+    busy = max(device.health()["busy_for_s"] for device in devices)
     parts["device"] = "ok" if busy < HUNG_S else f"one call has run for {busy:.0f} s"
     parts["rerankers"] = "ok" if services.rerankers.names() else "off: none is loaded"
     if services.worker is None:
@@ -213,8 +214,9 @@ def count_rerankers(rerankers: RerankerCache, registry: CollectorRegistry) -> No
         ["kind", "model", "up_to_tokens"],
         registry=registry,
     )
-    for (fingerprint, bound), ms in rerankers.scheduler.costs.table().items():
-        costs.labels(*rerankers.scheduler.metrics.labels_of(fingerprint), str(bound)).set(ms)
+    for scheduler in rerankers.schedulers():
+        for (fingerprint, bound), ms in scheduler.costs.table().items():
+            costs.labels(*scheduler.metrics.labels_of(fingerprint), str(bound)).set(ms)
     kept = 0 if rerankers.scores is None else len(rerankers.scores)
     Gauge("searchd_score_cache_entries", "Scores that are remembered", registry=registry).set(kept)
 

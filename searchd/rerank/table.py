@@ -134,11 +134,14 @@ class RerankerCache:
                 self._cpu = Scheduler(device, metrics=self.scheduler.metrics)
             return self._cpu
 
+    def schedulers(self) -> list[Scheduler]:
+        """Return the queue before each device that is in use."""
+        with self._lock:
+            return [self.scheduler] if self._cpu is None else [self.scheduler, self._cpu]
+
     def waiting(self) -> int:
         """Return how many pairs wait, before whatever device."""
-        with self._lock:
-            cpu = self._cpu
-        return self.scheduler.waiting() + (0 if cpu is None else cpu.waiting())
+        return sum(scheduler.waiting() for scheduler in self.schedulers())
 
     def close(self) -> None:
         """Close what rerankers hold open: connections, and the device of those that are not on the caller's.

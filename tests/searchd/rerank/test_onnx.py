@@ -17,6 +17,7 @@ import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from prometheus_client import CollectorRegistry
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -27,6 +28,7 @@ from transformers import (
 from indexer.device import Device
 from indexer.errors import ConfigError, InputError
 from searchd.__main__ import cli
+from searchd.api.status import count_rerankers
 from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.local import LocalReranker
 from searchd.rerank.onnx import load_onnx
@@ -178,6 +180,10 @@ def test_beside_a_gpu_it_runs_by_the_rules_of_the_cpu(
         for stage in stages:
             assert np.isfinite(scored(cache.of(stage), QUERY, PASSAGES * 200, 64, deadline=time.monotonic() + 30)).all()
     assert {path for _, path in cache.paths()} == {"onnx, model.onnx, 1 threads, padded batches"}
+    counted = CollectorRegistry()
+    count_rerankers(cache, counted)
+    assert {sample.labels["kind"] for family in counted.collect() for sample in family.samples
+            if sample.name == "searchd_rerank_token_ms"} == {"onnx"}  # fmt: skip
     workers = [one for one in threading.enumerate() if one.name.startswith("device-") and one not in before]
     assert len(workers) == 3, "one of the GPU, two of the CPU, which both models share"
     cache.close()
