@@ -47,6 +47,22 @@ def source_hash(file: SourceFile) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What is known of a source's content when it is kept no more."""
+
+    size_bytes: int
+    name: str
+    overrides: dict[str, Any]
+    """As JSON holds them."""
+    hash: str
+
+    def was(self, content: bytes) -> bool:
+        """Say whether these bytes are what was accepted."""
+        parts = [content_hash(content), self.name, self.overrides]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest() == self.hash
+
+
 def overrides_to_json(file: SourceFile) -> dict[str, Any]:
     """Return a file's overrides as JSON holds them; what is not given is left out."""
     given = {

@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from indexer.store import jobs
-from indexer.store.content import SourceContent, overrides_from_json, overrides_to_json, source_hash
+from indexer.store.content import Accepted, SourceContent, overrides_from_json, overrides_to_json, source_hash
 from indexer.store.database import batches, insert_into
 from indexer.store.removal import delete_sources as delete
 from indexer.store.saving import tighten_access
@@ -139,6 +139,15 @@ def load_content(session: Session, source: str) -> SourceContent | None:
         content_hash=row.content_hash,
         overrides=overrides_from_json(row.overrides),
     )
+
+
+def accepted(session: Session, collection: str, uri: str) -> Accepted | None:
+    """Return by what the content of a source can be known again, None if there is no such source."""
+    query = select(SourceRow.size_bytes, SourceRow.name, SourceRow.overrides, SourceRow.content_hash).where(
+        SourceRow.source_id == source_id(collection, uri)
+    )
+    row = session.execute(query).first()
+    return None if row is None else Accepted(*row)
 
 
 def under(session: Session, collection: str, uri_prefix: str, cursor: str | None, limit: int) -> list[Source]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urldefrag
+from urllib.parse import quote, unquote, urldefrag
 
 import msgspec
 import numpy as np
@@ -21,8 +22,10 @@ from indexer.scope import Scope
 from indexer.store import documents as store_documents
 from indexer.store import generations
 from indexer.store import passages as store_passages
+from indexer.store.content import Accepted
 from indexer.store.database import Database
 from indexer.store.passages import LoadedPassage
+from indexer.store.sources import accepted
 from indexer.types import Passage, passage_id
 from searchd.train.files import read_lines
 from searchd.train.types import Link, Material, TrainingDocument
@@ -84,7 +87,8 @@ def _passages(row: FileDocument) -> Iterator[Passage]:
 def read_collection(database: Database, scope: Scope, *, own_files: bool = True) -> Material:
     """Return the documents of a collection that `scope` may read, as its live generation has them cut.
 
-    Links are read from pages whose files are still where they were added from (`own_files`): SQL keeps text only.
+    Links are read from pages whose files are still where they were added from, and as they were (`own_files`): SQL keeps
+    text only.
     Raises: InputError if the collection has no live generation.
     """
     documents = []
@@ -98,7 +102,7 @@ def read_collection(database: Database, scope: Scope, *, own_files: bool = True)
             for one in page.documents:
                 found = store_passages.of_document(session, scope, generation.generation_id, one.document_id)
                 if found:
-                    links = links_of_file(one.uri) if own_files else ()
+                    links = links_of_file(one.uri, accepted(session, scope.collection, one.uri)) if own_files else ()
                     cut = tuple(_passage(passage) for passage in found)
                     documents.append(TrainingDocument(one.document_id, one.title, one.uri, cut, links))
             cursor = page.cursor
@@ -119,16 +123,22 @@ def _passage(loaded: LoadedPassage) -> Passage:
     )
 
 
-def links_of_file(uri: str) -> tuple[Link, ...]:
-    """Return the links of a page to its neighbours, if it is a file that is there; none for anything else."""
-    path = Path(uri.removeprefix("file://"))
-    if path.suffix.lower() not in (".html", ".htm") or not path.is_absolute():
+def links_of_file(uri: str, known: Accepted | None) -> tuple[Link, ...]:
+    """Return the links of a page to its neighbours, if it is a file that has what was accepted under its name; else none.
+
+    Whoever posts a document may call it by the path of any file: what they did not have is not read for them.
+    """
+    path = Path(unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri)
+    if path.suffix.lower() not in (".html", ".htm") or not path.is_absolute() or known is None:
         return ()
     try:
-        content = path.read_bytes()[:MOST_BYTES]
-    except OSError:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size != known.size_bytes:
+            return ()
+        content = path.read_bytes()
+    except (OSError, ValueError):
         return ()
-    return links_of_page(content.decode("utf-8", "replace"), uri)
+    return links_of_page(content[:MOST_BYTES].decode("utf-8", "replace"), uri) if known.was(content) else ()
 
 
 def links_of_page(html: str, uri: str) -> tuple[Link, ...]:
@@ -136,7 +146,6 @@ def links_of_page(html: str, uri: str) -> tuple[Link, ...]:
 
     Of an index all are returned, each with its entry's term.
     """
-    folder = PurePosixPath(uri).parent
     page = LexborHTMLParser(html)
     entries = is_index(page, uri)
     read, kept = (MOST_ENTRIES, MOST_ENTRIES) if entries else (MOST_LINKS_READ, MOST_LINKS)
@@ -146,11 +155,21 @@ def links_of_page(html: str, uri: str) -> tuple[Link, ...]:
         text = term_of(node) if entries else " ".join(node.text().split())
         if ":" in href or href.startswith("/") or not 3 <= len(text) <= 120 or not re.search("[a-z]{3}", text):
             continue
-        target = os.path.normpath(str(folder / unquote(href))) if href else uri
+        target = target_of(uri, href)
         if target != uri or (fragment and not entries):
             key = (target, fragment, text) if entries else (target, fragment)
             found.setdefault(key, Link(text, target, fragment, entries))
     return tuple(found.values())[:kept]
+
+
+def target_of(uri: str, href: str) -> str:
+    """Return the uri that a relative link of a page leads to: a path, or an address as encoded as the page's own."""
+    if not href:
+        return uri
+    scheme, mark, rest = uri.rpartition("://")
+    page = PurePosixPath(unquote(rest) if mark else rest)
+    target = os.path.normpath(str(page.parent / unquote(href)))
+    return f"{scheme}{mark}{quote(target) if mark else target}"
 
 
 def is_index(page: LexborHTMLParser, uri: str) -> bool:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from indexer.engine import Engine
 from indexer.errors import InputError
-from searchd.train.material import links_of_file, links_of_page, read_corpus
+from indexer.ingest import accept
+from indexer.scope import Scope
+from indexer.store.content import Accepted
+from indexer.types import SourceFile
+from indexer.worker import Worker
+from searchd.settings import Settings
+from searchd.train.material import links_of_file, links_of_page, read_collection, read_corpus
 from tests.searchd.train.documents import INDEX, PAGE
 
 
@@ -37,12 +45,40 @@ def test_a_link_up_and_down_again_is_the_same_page_once() -> None:
     assert [(one.target, one.fragment) for one in found] == [("/docs/b/c.html", ""), ("/docs/b/a.html", "x")]
 
 
-def test_a_page_that_is_gone_or_no_file_has_no_links(tmp_path: Path) -> None:
-    page = tmp_path / "pumps.html"
-    page.write_text(PAGE)
-    assert len(links_of_file(f"file://{page}")) == len(links_of_file(str(page))) == 1
-    page.unlink()
-    assert links_of_file(str(page)) == links_of_file("https://example.org/a.html") == links_of_file("notes.md") == ()
+def test_links_are_read_from_files_that_are_as_they_were_when_they_were_added(tmp_path: Path) -> None:
+    folder = tmp_path / "own manual"
+    folder.mkdir()
+    kept, changed, gone, secret = (folder / f"{name}.html" for name in ("kept", "changed", "gone", "secret"))
+    for page in (kept, changed, gone, secret):
+        page.write_text(PAGE)
+    (folder / "valves.md").write_text("# Valves\n\n## Close\n\nTurn the wheel to the right.")
+    own = [SourceFile(page.as_uri(), page.name, page.read_bytes()) for page in folder.iterdir() if page != secret]
+    posted = SourceFile(secret.as_uri(), "posted.html", PAGE.replace("box", "bag").encode())
+    changed.write_text(PAGE.replace("box", "bag"))
+    gone.unlink()
+    engine = Engine.open(Settings(data_dir=str(tmp_path / "data"), parser_processes=1))
+    try:
+        accept(engine.database, engine.settings, "default", [*own, posted], 1.0)
+        worker = Worker(engine)
+        worker.run_until_idle()
+        worker.stop()
+        found = read_collection(engine.database, Scope("default"))
+        without = read_collection(engine.database, Scope("default"), own_files=False)
+    finally:
+        engine.close()
+    links = {Path(one.uri).name: [link.text for link in one.links] for one in found.documents}
+    assert links.pop("kept.html") == ["closing the safety valve"]
+    assert links == {"changed.html": [], "gone.html": [], "secret.html": [], "valves.md": []}
+    (leads,) = {found.by_uri[link.target].title for one in found.documents for link in one.links}
+    assert leads == "Valves"
+    assert not any(one.links for one in without.documents)
+
+
+def test_what_is_no_page_on_this_machine_has_no_links(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.html")
+    known = Accepted(0, "", {}, "")
+    for uri in (str(tmp_path), f"{tmp_path}/pipe.html", "https://example.org/a.html", "notes.html", "/\0.html"):
+        assert links_of_file(uri, known) == ()
 
 
 def test_a_line_that_is_no_document_is_named(tmp_path: Path) -> None:
