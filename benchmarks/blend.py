@@ -1,18 +1,20 @@
 """Which blend weights of the default cascade are best on judged sets: every pair of weights over the same scores.
 
-    python benchmarks/blend.py DATASET_DIR... [--depth N] [--keep N] [--limit N]
+    python benchmarks/blend.py DATASET_DIR... [--depth N ...] [--keep N ...] [--limit N]
 
 Candidates and scores come from the product's own pipeline and rerankers, once per query, without time limits; each pair
-of weights then runs the product's cascade over them. Prints nDCG@10, a row per weight of the first stage, a column per
-weight of the second; the last table is the mean over the sets. `--depth` of the first stage and how many it keeps.
+of weights then runs the product's cascade over them, for every depth of the first stage and every number that it keeps.
+Prints nDCG@10, a row per weight of the first stage, a column per weight of the second; then the means over the sets.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -125,11 +127,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("datasets", type=Path, nargs="+")
     parser.add_argument("--limit", type=int, default=0, help="only the first N judged queries of each")
-    parser.add_argument("--depth", type=int, help="passages that the first stage scores")
-    parser.add_argument("--keep", type=int, help="passages that the second stage scores")
+    parser.add_argument("--depth", type=int, nargs="+", help="passages that the first stage scores")
+    parser.add_argument("--keep", type=int, nargs="+", help="passages that the second stage scores")
     arguments = parser.parse_args()
     logging.disable(logging.INFO)
-    tables = []
+    tables: defaultdict[tuple[int, int], list[NDArray[np.float64]]] = defaultdict(list)
     for dataset in arguments.datasets:
         judged = read_judged_set(dataset, limit=arguments.limit)
         with tempfile.TemporaryDirectory() as folder:
@@ -137,21 +139,25 @@ def main() -> None:
             profile = settings.profile("default")
             assert profile is not None
             first, second = profile.stages
-            depth, keep = arguments.depth or first.depth, arguments.keep or first.keep
-            stages = (
-                msgspec.structs.replace(first, depth=depth, keep=keep),
-                msgspec.structs.replace(second, depth=keep),
-            )
+            depths, keeps = arguments.depth or [first.depth], arguments.keep or [first.keep]
             services = build_services(settings, worker=False)
             try:
                 index(services.engine, judged)
-                found = {key: scored(services, text, stages) for key, text in judged.queries.items()}
+                all_of = (msgspec.structs.replace(first, depth=max(depths)), second)
+                found = {key: scored(services, text, all_of) for key, text in judged.queries.items()}
             finally:
                 services.close()
-        tables.append(grid(judged, found, stages))
-        show(judged.name, tables[-1])
-    if len(tables) > 1:
-        show("mean", np.mean(tables, axis=0))
+        for depth, keep in itertools.product(depths, keeps):
+            if keep <= depth:
+                stages = (
+                    msgspec.structs.replace(first, depth=depth, keep=keep),
+                    msgspec.structs.replace(second, depth=keep),
+                )
+                tables[depth, keep].append(grid(judged, found, stages))
+                show(f"{judged.name}, depth {depth}, keep {keep}", tables[depth, keep][-1])
+    if len(arguments.datasets) > 1:
+        for (depth, keep), some in tables.items():
+            show(f"mean, depth {depth}, keep {keep}", np.mean(some, axis=0))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m benchmarks.house WORK_DIR [--processes N]
 
-Takes the packages of `packages.txt`, about 2 GB to download; the recipe's figures are in searchd/rerank/models/README.md.
+Takes the packages of `packages.txt`, about 2 GB to download; the recipe's figures are in benchmarks/house/README.md.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+ALONE = ("average", "shrink")
+"""Phases of one process."""
 
 
 def main() -> None:
     """Make the corpus, fit the base model, distil the small one, package the base.
 
-    The small one stays in WORK_DIR/house/small/model: nothing serves it while it is worse than no reranking.
+    The small one stays in WORK_DIR/house/imitate/model: nothing serves it while it is worse than no reranking.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
@@ -32,9 +34,9 @@ def main() -> None:
         run(sys.executable, HERE / "faqs.py", work)
     run(sys.executable, HERE / "train.py", work, "prepare")
     several = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", arguments.processes]
-    for phase in ("first", "second", "near", "mixed", "shrink", "small"):
-        run(*([sys.executable] if phase == "shrink" else several), HERE / "train.py", work, phase)
-    run(sys.executable, HERE / "package.py", work / "house" / "mixed" / "model", "rerank-base")
+    for phase in ("first", "second", "near", "mixed", "wide", "long", "average", "shrink", "small", "imitate"):
+        run(*([sys.executable] if phase in ALONE else several), HERE / "train.py", work, phase)
+    run(sys.executable, HERE / "package.py", work / "house" / "average" / "model", "rerank-base")
 
 
 def run(*command: object) -> None:

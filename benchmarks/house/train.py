@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive torchrun --nproc-per-node 2 benchmarks/house/train.py WORK_DIR PHASE
 
 One process with `python` instead of torchrun. Phases in their order: `prepare` the groups (in one process); `first`, `second`,
-`near`, `mixed` fit the base model, each from the one before; `shrink` (in one process) and `small` distil it.
+`near`, `mixed`, `wide`, `long` fit the base model, each from the one before; `average` (in one process) takes the mean of
+the last three; `shrink` (in one process), `small` and `imitate` distil it.
 WORK_DIR/house keeps vectors, groups, held-out queries, checkpoints and models, WORK_DIR/house-faqs those of FAQs.
 """
 
@@ -11,11 +12,16 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+
+import torch
+from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
@@ -39,6 +45,8 @@ DOCUMENTS = PrepareSettings(groups=11_000, held_out=150, mining=MiningSettings(n
 FAQS = PrepareSettings(groups=9_500, held_out=150, mining=MiningSettings(negatives=5))
 NEGATIVES = 3
 """Of those mined, that a group of the last phases has: more questions teach more than more negatives."""
+TURNS = {"wide": (0, 1, 2), "long": (3,), "imitate": (4, 5, 6)}
+"""Of the choice of negatives: a phase of several meets each question as often."""
 FIRST = FitSettings(
     groups_at_once=8, epochs=3, max_steps=150, learning_rate=4e-5, warmup_steps=40, schedule="constant_with_warmup",
     max_length=128, save_steps=50, loss=LossSettings(teacher=0.25, teacher_scale=12.0, absolute=0.1),
@@ -51,8 +59,18 @@ NEAR = replace(SECOND, max_steps=200, epochs=1, seed=9, max_length=96, loss=repl
 MIXED = replace(
     SECOND, max_steps=560, seed=10, max_length=96, schedule="linear", loss=replace(SECOND.loss, teacher=0.2)
 )
+WIDE = replace(
+    MIXED, max_steps=400, epochs=1, seed=12, max_length=112, warmup_steps=100, save_steps=100,
+    schedule="constant_with_warmup",
+)  # fmt: skip
+LONG = replace(WIDE, max_steps=0, seed=13, max_length=192, warmup_steps=40, schedule="linear")
 SMALL = replace(MIXED, max_steps=650, learning_rate=2e-4, seed=11)
-PHASES = {"first": FIRST, "second": SECOND, "near": NEAR, "mixed": MIXED, "small": SMALL}
+IMITATE = replace(SMALL, max_steps=2000, epochs=1, learning_rate=3e-4, seed=14, max_length=128, warmup_steps=40)
+PHASES = {
+    "first": FIRST, "second": SECOND, "near": NEAR, "mixed": MIXED, "wide": WIDE, "long": LONG,
+    "small": SMALL, "imitate": IMITATE,
+}  # fmt: skip
+AVERAGED = ("mixed", "wide", "long")
 ODD = re.compile(r"[_()\[\]<>{}=\\|@$]|::|->|\w/\w|\.\w|[a-z][A-Z]|^\W")
 ODD_SENTENCE = re.compile(r"[_<>{}=\\|\n]|::")
 
@@ -79,7 +97,8 @@ def groups_of(phase: str, work: Path) -> list[Group]:
     if phase == "near":
         return neighbours(read_corpus(work / "faqs.jsonl"), FAQS)
     faqs = list(read_lines(work / "house-faqs" / GROUPS, Group))
-    return [cut(one) for one in (*faqs, *documents) if is_natural(one)]
+    natural = [one for one in (*faqs, *documents) if is_natural(one)]
+    return [cut(one, turn) for turn in TURNS.get(phase, (0,)) for one in natural]
 
 
 def is_natural(group: Group) -> bool:
@@ -94,16 +113,33 @@ def is_natural(group: Group) -> bool:
     return group.kind != "keywords" and ODD.search(group.query) is None and " " in group.query
 
 
-def cut(group: Group) -> Group:
-    """Return a group with its answer and some of its negatives, easy and hard ones alike."""
+def cut(group: Group, turn: int = 0) -> Group:
+    """Return a group with its answer and some of its negatives, easy and hard ones alike; others at each turn."""
     count = len(group.texts)
-    chosen = [0, *sorted(Random(group.query).sample(range(1, count), min(NEGATIVES, count - 1)))]
+    chosen = [0, *sorted(Random(f"{turn or ''}{group.query}").sample(range(1, count), min(NEGATIVES, count - 1)))]
     return replace(
         group,
         texts=tuple(group.texts[at] for at in chosen),
         teacher=tuple(group.teacher[at] for at in chosen),
         labels=tuple(group.labels[at] for at in chosen),
     )
+
+
+def average(folders: Sequence[Path], folder: Path) -> None:
+    """Write the mean of models that were fitted one from another, unless it is there.
+
+    Source: Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy without
+    increasing inference time", ICML 2022.
+    """
+    if (folder / "model").is_dir():
+        return
+    tensors = [load_file(one / "model.safetensors") for one in folders]
+    mean = {name: torch.stack([one[name].double() for one in tensors]).mean(0).float() for name in tensors[0]}
+    draft = folder / "model.draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(folders[0], draft)
+    save_file(mean, draft / "model.safetensors", {"format": "pt"})
+    draft.rename(folder / "model")
 
 
 def said(step: str, done: int, whole: int) -> None:
@@ -117,16 +153,19 @@ def main() -> None:
     """Do one phase."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
-    parser.add_argument("phase", choices=("prepare", "shrink", *PHASES))
+    parser.add_argument("phase", choices=("prepare", "average", "shrink", *PHASES))
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     work, phase = arguments.work, arguments.phase
     settings = Settings(data_dir=str(work / "data"), threads=2 * arguments.threads)
     house = work / "house"
-    packaged, fitted, small = house / "packaged-rerank-base", house / "mixed" / "model", house / "small-start"
+    packaged, fitted, small = house / "packaged-rerank-base", house / "average" / "model", house / "small-start"
     if phase == "prepare":
         prepared(work, settings)
         exported("rerank-base", house)
+        return
+    if phase == "average":
+        average([house / name / "model" for name in AVERAGED], fitted.parent)
         return
     if phase == "shrink":
         shrunk(fitted, LAYERS, small)
@@ -134,7 +173,7 @@ def main() -> None:
     here = replace(fit_settings(settings, PHASES[phase]), threads=arguments.threads)
     before = dict(zip(PHASES, (None, *PHASES), strict=False))[phase]
     start = small if phase == "small" else house / before / "model" if before else packaged
-    teacher, layers = (fitted, LAYERS) if phase == "small" else (None, ())
+    teacher, layers = (fitted, LAYERS) if phase in ("small", "imitate") else (None, ())
     groups = groups_of(phase, work)
     fit(start, groups, house / phase, here, lambda a, b, c: said(f"fitting {phase} {c}", a, b), teacher, layers)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import BertForSequenceClassification
 
-HOUSE_MODELS = {"rerank-base": "2e8918a8a5f5926b77b53199f67da49c0878b0b455019117776ce08d5b4a6e60"}
+HOUSE_MODELS = {"rerank-base": "962c6e18366ff6c98c0cbb9ebe7492373a0df27d9714b3cc690d59095bcf4399"}
 """Packaged models by name, with the sha256 of their weights."""
 
 SHARED = ("embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight")
