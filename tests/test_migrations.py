@@ -115,7 +115,16 @@ def test_a_database_of_a_newer_version_is_refused(empty_url: str) -> None:
 
 
 def test_an_old_database_is_refused_where_it_may_not_be_migrated(empty_url: str) -> None:
+    open_database(empty_url).close()
+    scripts = ScriptDirectory.from_config(Config(toml_file=str(ROOT / "pyproject.toml")))
+    with connected(empty_url) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :oldest"), {"oldest": scripts.get_bases()[0]})
     with pytest.raises(ConfigError, match="old schema"):
+        open_database(empty_url, migrate=False)
+
+
+def test_an_empty_database_is_called_so_where_it_may_not_be_migrated(empty_url: str) -> None:
+    with pytest.raises(ConfigError, match="is empty; `indexer add` fills it"):
         open_database(empty_url, migrate=False)
     assert "documents" not in tables(empty_url)
 

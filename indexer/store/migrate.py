@@ -41,14 +41,17 @@ def configuration() -> Config:
 def migrate(engine: Engine, name: str, *, upgrade: bool) -> None:
     """Upgrade to the newest revision; free when it is there already.
 
-    Raises: ConfigError if a newer version made the schema, or if it is old and `upgrade` is off.
+    Raises: ConfigError if a newer version made the schema, or if it is old or missing and `upgrade` is off.
     """
     scripts = ScriptDirectory.from_config(configuration())
     head = scripts.get_current_head()
     with engine.connect() as connection:
-        if _current(connection, scripts, name) == head:
-            return
+        current = _current(connection, scripts, name)
+    if current == head:
+        return
     if not upgrade:
+        if current is None:
+            raise ConfigError(f"database {name} is empty; `indexer add` fills it")
         raise ConfigError(f"database {name} has an old schema; `indexer status` upgrades it")
     # SQLite's BEGIN IMMEDIATE (the engine's) is the lock there.
     with _ALEMBIC_IS_GLOBAL, engine.begin() as connection:
