@@ -120,7 +120,20 @@ def parted(
     known = {worded(question) for question in held}  # also those that are too many here: another run may measure them
     rest = [question for question in rest if worded(question) not in known]
     held = balanced(held, material, settings.held_out, settings.seed)
-    return balanced(rest, material, settings.groups, settings.seed), held
+    return balanced(sharing(rest), material, settings.groups, settings.seed), held
+
+
+def sharing(questions: Sequence[Question]) -> list[Question]:
+    """Return the questions, those that are asked of several documents with each other's answers: no negatives of theirs."""
+    answers: defaultdict[str, set[str]] = defaultdict(set)
+    for question in questions:
+        answers[worded(question)].add(question.passage_id)
+    return [
+        replace(question, also=question.also | (answers[worded(question)] - {question.passage_id}))
+        if len(answers[worded(question)]) > 1
+        else question
+        for question in questions
+    ]
 
 
 def worded(question: Question) -> str:

@@ -104,6 +104,15 @@ def test_a_query_that_is_left_out_for_their_number_is_not_trained_on_either() ->
     assert not [one for one in train if one.query.lower().startswith("where do i put")]
 
 
+def test_what_answers_the_same_question_of_another_document_is_no_negative() -> None:
+    found = material()
+    one, two, third = [doc.passages[0].passage_id for doc in found.documents if not is_held_out(doc, SETTINGS)][:3]
+    asked = [("How do I clean it?", one), ("how do I  clean it", two), ("How do I oil it?", third)]
+    train, _ = parted(found, SETTINGS, [Question(query, "judged", answer) for query, answer in asked])
+    also = {question.passage_id: question.also for question in train if question.kind == "judged"}
+    assert also == {one: {two}, two: {one}, third: frozenset()}
+
+
 def test_a_query_that_several_held_out_documents_answer_is_measured_once_with_all_its_answers(tmp_path: Path) -> None:
     found = material()
     apart = [one for one in found.documents if is_held_out(one, SETTINGS)][:6]
