@@ -70,9 +70,9 @@ def give_encoder(settings: Settings, engine: Engine) -> None:
     from searchd.rerank.stage_tokenizers import StageTokenizers
     from searchd.rerank.table import RerankerCache
 
-    own, rerankers = StageTokenizers(settings), RerankerCache(settings, Scheduler(engine.device))
+    rerankers = RerankerCache(settings, Scheduler(engine.device))
     engine.token_encoder = rerankers.token_encoder()
-    engine.reranking = lambda: [*own(), *rerankers.tokenizers()]
+    engine.reranking = StageTokenizers(settings, rerankers.tokenizers)
 
 
 def start_work(indexer: LocalIndexer | RemoteIndexer) -> None:

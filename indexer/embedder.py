@@ -24,7 +24,7 @@ from indexer.device import Device, Priority, importing
 from indexer.errors import ConfigError
 from indexer.packing import pack_linears
 from indexer.settings import HOUSE_EMBEDDER, Settings
-from indexer.tokens import PassageTokenizer
+from indexer.tokens import PassageTokenizer, uncut
 from indexer.weights import HOUSE_SHA256, digest_of, first_line, house_folder, model_folder, no_progress_bars
 
 if TYPE_CHECKING:
@@ -141,11 +141,8 @@ def batches_by_length(lengths: Sequence[int]) -> list[list[int]]:
 
 
 def plain_tokenizer(wrapped: Any) -> Tokenizer:
-    """Return a copy of a model's fast tokenizer that neither truncates nor pads: it counts and gives offsets."""
-    tokenizer = Tokenizer.from_str(wrapped.backend_tokenizer.to_str())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+    """Return a copy of a model's fast tokenizer that neither truncates nor pads."""
+    return uncut(Tokenizer.from_str(wrapped.backend_tokenizer.to_str()))
 
 
 def load_embedder(settings: Settings, device: Device) -> Embedder:

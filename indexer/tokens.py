@@ -20,6 +20,13 @@ QUERY = "how does it work"
 """The query of the pairs by which ids are checked."""
 
 
+def uncut(tokenizer: Tokenizer) -> Tokenizer:
+    """Return the tokenizer, set neither to truncate nor to pad: it counts, gives offsets, and all ids of a text."""
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
 class PassageTokenizer:
     """Makes token ids of a passage alone, without special tokens; never truncates. Thread-safe."""
 

@@ -59,8 +59,7 @@ def build_services(settings: Settings, *, worker: bool = True, check: bool = Tru
         metrics = SearchMetrics()
         scheduler = Scheduler(engine.device, metrics=RerankMetrics(metrics.registry))
         rerankers = RerankerCache(settings, scheduler, scores)
-        own, loaded = StageTokenizers(settings), rerankers.tokenizers
-        engine.reranking = lambda: [*own(), *loaded()]
+        engine.reranking = StageTokenizers(settings, rerankers.tokenizers)
         engine.token_encoder = rerankers.token_encoder()
         pipeline = SearchPipeline(engine, Cascade(rerankers.of), settings, metrics=metrics, stored=rerankers.stored)
         running = Worker(engine) if worker else None

@@ -43,7 +43,12 @@ class SourceContent:
 
 def source_hash(file: SourceFile) -> str:
     """Return the hex sha256 of all that a source's documents depend on: its bytes, its name, its overrides."""
-    parts = [content_hash(file.content), storable(file.name), overrides_to_json(file)]
+    return hash_of(file.content, storable(file.name), overrides_to_json(file))
+
+
+def hash_of(content: bytes, name: str, overrides: Mapping[str, Any]) -> str:
+    """Return what `source_hash` does, of overrides as JSON holds them."""
+    parts = [content_hash(content), name, overrides]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -59,8 +64,7 @@ class Accepted:
 
     def was(self, content: bytes) -> bool:
         """Say whether these bytes are what was accepted."""
-        parts = [content_hash(content), self.name, self.overrides]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest() == self.hash
+        return hash_of(content, self.name, self.overrides) == self.hash
 
 
 def overrides_to_json(file: SourceFile) -> dict[str, Any]:

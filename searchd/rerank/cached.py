@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import Busy, TransientError
+from searchd.rerank.known import Rest
 from searchd.rerank.score_cache import ScoreCache, keys_of
-from searchd.rerank.types import PartScores, PassageText, Reranker, ScoreRequest, public_reason
+from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 
 
 class CachedReranker:
@@ -44,25 +44,12 @@ class CachedReranker:
         return self._reranker.fingerprint
 
     def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
-        """See `Reranker.fits`; what is known takes no time, and is given while the reranker is left alone: see `score`."""
-        missing = unknown(self._cache.found(self._keys(request, passages)))
-        if not missing:
-            return len(passages)
-        try:
-            fitting = self._reranker.fits(request, [passages[place] for place in missing], seconds)
-        except Busy:
-            if request.whole or len(missing) == len(passages):
-                raise
-            return len(passages)
-        return missing[fitting] if fitting < len(missing) else len(passages)
+        """See `Reranker.fits`."""
+        return self._rest(request, passages, self._cache.found(self._keys(request, passages))).fits(seconds)
 
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
-        """See `Reranker.at_once`; what is known comes along."""
-        missing = unknown(self._cache.found(self._keys(request, passages)))
-        if not missing:
-            return len(passages)
-        running = self._reranker.at_once(request, [passages[place] for place in missing])
-        return missing[running] if running < len(missing) else len(passages)
+        """See `Reranker.at_once`."""
+        return self._rest(request, passages, self._cache.found(self._keys(request, passages))).at_once()
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """See `Reranker.score`."""
@@ -70,26 +57,14 @@ class CachedReranker:
         scores = self._cache.found(keys)
         missing = unknown(scores)
         self._note(len(keys) - len(missing), len(missing))
-        if not missing:
-            return scores
-        part: PartScores | None = None
         try:
-            new = self._reranker.score(request, [passages[place] for place in missing])
-        except PartScores as error:
-            part, new = error, error.scores
-        except TransientError as error:
-            if request.whole or len(missing) == len(keys):
-                raise
-            raise PartScores(scores, public_reason(error)) from error
-        except TimeoutError as error:
-            if len(missing) == len(keys) or str(error):
-                raise
-            return scores
-        scores[missing] = new
-        self._cache.keep([keys[place] for place in missing], new)
-        if part is not None:
-            raise part.with_scores(scores) from part.__cause__
+            self._rest(request, passages, scores).score(scores)
+        finally:
+            self._cache.keep([keys[place] for place in missing], scores[missing])
         return scores
+
+    def _rest(self, request: ScoreRequest, passages: Sequence[PassageText], scores: NDArray[np.float32]) -> Rest:
+        return Rest(self._reranker, request, passages, unknown(scores))
 
     def _keys(self, request: ScoreRequest, passages: Sequence[PassageText]) -> list[bytes]:
         period = "" if self._kept_s is None else f" {self._clock() // self._kept_s:.0f}"

@@ -117,9 +117,9 @@ def load_causal(stage: Stage, settings: Settings, scheduler: Scheduler) -> Reran
     prompt = PROMPTS[stage.prompt]
 
     def read(source: Source, dtype: torch.dtype) -> tuple[Any, Any]:
-        if prompt.yes:
-            return weights_of(source, "AutoModelForCausalLM", dtype), fast_tokenizer(source)
-        return weights_of(source, "AutoModelForSequenceClassification", dtype, num_labels=1), fast_tokenizer(source)
+        scored = {} if prompt.yes else {"num_labels": 1}
+        loader = "AutoModelForCausalLM" if prompt.yes else "AutoModelForSequenceClassification"
+        return weights_of(source, loader, dtype, **scored), fast_tokenizer(source.folder, trusted=source.trusted)
 
     def build(model: Any, tokenizer: Any, fingerprint: str) -> CausalModel:
         return CausalModel(model, tokenizer, prompt, fingerprint)

@@ -101,7 +101,7 @@ def _read(stage: Stage, settings: Settings, wanted: str) -> Loaded:
     source = source_of(stage, settings) if own is None else source_in(own, stage)
     # A large model that is to be half as precise is never in memory in full.
     dtype = getattr(torch, wanted) if wanted in ("bfloat16", "float16") else torch.float32
-    tokenizer = fast_tokenizer(source)
+    tokenizer = fast_tokenizer(source.folder, trusted=source.trusted)
     model = weights_of(source, "AutoModelForSequenceClassification", dtype)
     return Loaded(model, PairTexts(model.config, tokenizer), source.fingerprint)
 

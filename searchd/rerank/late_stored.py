@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.device import Priority
-from indexer.errors import Busy, TransientError
 from indexer.store.token_vectors import TokenVectors
+from searchd.rerank.known import Rest
 from searchd.rerank.local import LocalReranker, Pair
 from searchd.rerank.scheduler import Scheduler
-from searchd.rerank.types import PartScores, PassageText, ScoreRequest, public_reason
+from searchd.rerank.types import PassageText, ScoreRequest
 
 if TYPE_CHECKING:
     from searchd.rerank.late_interaction import LateInteractionModel
@@ -65,25 +65,12 @@ class LateReranker:
         return self.model.fingerprint
 
     def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
-        """See `Reranker.fits`; what is stored takes no time worth counting, and no memory: see `score`."""
-        missing = [place for place, passage in enumerate(passages) if self._stored(request, passage) is None]
-        if not missing:
-            return len(passages)
-        try:
-            fitting = self._computing.fits(request, [passages[place] for place in missing], seconds)
-        except Busy:
-            if request.whole or len(missing) == len(passages):
-                raise
-            return len(passages)
-        return len(passages) if fitting >= len(missing) else missing[fitting]
+        """See `Reranker.fits`; what is stored takes no time worth counting, and no memory."""
+        return self._rest(request, passages).fits(seconds)
 
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         """See `Reranker.at_once`; what is stored comes along."""
-        missing = [place for place, passage in enumerate(passages) if self._stored(request, passage) is None]
-        if not missing:
-            return len(passages)
-        running = self._computing.at_once(request, [passages[place] for place in missing])
-        return len(passages) if running >= len(missing) else missing[running]
+        return self._rest(request, passages).at_once()
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """See `Reranker.score`."""
@@ -95,21 +82,12 @@ class LateReranker:
             job = partial(self.model.query_array, query)
             asked = self._device.run(job, priority=Priority.QUERY, deadline=request.deadline)
             scores[list(known)] = max_sims(asked, [stored.vectors for stored in known.values()], mean=self.model.mean)
-        missing = [place for place, stored in enumerate(found) if stored is None]
-        if missing:
-            try:
-                scores[missing] = self._computing.score(request, [passages[place] for place in missing])
-            except TimeoutError:
-                if len(missing) == len(passages):
-                    raise
-            except PartScores as part:
-                scores[missing] = part.scores
-                raise part.with_scores(scores) from part.__cause__
-            except TransientError as error:
-                if request.whole or len(missing) == len(passages):
-                    raise
-                raise PartScores(scores, public_reason(error)) from error
+        self._rest(request, passages).score(scores)
         return scores
+
+    def _rest(self, request: ScoreRequest, passages: Sequence[PassageText]) -> Rest:
+        places = [place for place, passage in enumerate(passages) if self._stored(request, passage) is None]
+        return Rest(self._computing, request, passages, places)
 
     def _stored(self, request: ScoreRequest, passage: PassageText) -> TokenVectors | None:
         """Return a passage's stored vectors, unless the request's length would have it read in parts, or cut."""

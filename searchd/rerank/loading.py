@@ -130,9 +130,15 @@ def refusals(stage: Stage, takes: str) -> Iterator[None]:
 
 def source_of(stage: Stage, settings: Settings) -> Source:
     """Find a stage's files. Raises: ConfigError if `peft` is wanted and absent; OSError, ValueError."""
+    folder, trusted = fetched(stage, settings)
+    return source_in(folder, stage, trusted=trusted)
+
+
+def fetched(stage: Stage, settings: Settings, *, weights: bool = True) -> tuple[Path, bool]:
+    """Return the folder of the files that `model` names, and whether its own code may run. Raises: OSError, ValueError."""
     plain, _, revision = (stage.model, "", "") if Path(stage.model).is_dir() else stage.model.partition("@")
     trusted = plain in settings.trust_remote_code
-    return source_in(model_folder(plain, revision, trusted=trusted), stage, trusted=trusted)
+    return model_folder(plain, revision, trusted=trusted, weights=weights), trusted
 
 
 def source_in(folder: Path, stage: Stage, *, trusted: bool = False) -> Source:
@@ -142,9 +148,9 @@ def source_in(folder: Path, stage: Stage, *, trusted: bool = False) -> Source:
     return Source(folder, trusted, adapter, digest_with(digest_of(folder), adapter))
 
 
-def fast_tokenizer(source: Source) -> Any:
+def fast_tokenizer(folder: Path, *, trusted: bool) -> Any:
     """Return a model's tokenizer. Raises: ValueError if it is not a fast one, and none can be made of its files."""
-    slow = not (source.folder / "tokenizer.json").is_file() and any(source.folder.glob("*.model"))
+    slow = not (folder / "tokenizer.json").is_file() and any(folder.glob("*.model"))
     if slow and importlib.util.find_spec("sentencepiece") is None:
         raise ValueError(
             "it has no tokenizer.json, and to make one of its SentencePiece model the package sentencepiece is needed; "
@@ -153,9 +159,7 @@ def fast_tokenizer(source: Source) -> Any:
     with importing():
         from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(
-        source.folder, trust_remote_code=source.trusted, local_files_only=not source.trusted
-    )
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted, local_files_only=not trusted)
     if not tokenizer.is_fast:
         raise ValueError("it has no tokenizer.json, and none can be made of what it has")
     return tokenizer

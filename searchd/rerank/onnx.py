@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from indexer.errors import ConfigError
 from indexer.settings import Settings
-from indexer.tokens import PassageTokenizer
+from indexer.tokens import PassageTokenizer, uncut
 from indexer.weights import first_line
 from searchd.rerank.house import HOUSE_MODELS
 from searchd.rerank.local import Frame, LocalReranker, Pair, padded
@@ -43,11 +43,9 @@ class OnnxModel:
 
     def __init__(self, files: OnnxFiles, threads: int) -> None:
         config, told = read_json(files.folder / "config.json"), read_json(files.folder / "tokenizer_config.json")
-        plain = Tokenizer.from_file(str(files.folder / "tokenizer.json"))
+        plain = files.tokenizer()
         self._pad_id = pad_id_of(plain, told, config)
-        plain.no_truncation()
-        plain.no_padding()
-        self._frames = PairFrames(plain)
+        self._frames = PairFrames(uncut(plain))
         self._session = open_session(files.graph, threads)
         self._types, self._output = inputs_of(self._session), logits_name(self._session)
         self._segments = "token_type_ids" in told.get("model_input_names", INPUTS)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from tokenizers import Tokenizer
+
 from indexer.weights import sha256_of
 
 FOLDERS = ("", "onnx")
@@ -33,6 +35,10 @@ class OnnxFiles:
         """The graph, and files beside it that hold what does not fit into it (`model.onnx_data`, `model.onnx.data`)."""
         beside = self.graph.parent.iterdir()
         return sorted(path for path in beside if path.name.startswith(self.graph.name) and path.is_file())
+
+    def tokenizer(self) -> Tokenizer:
+        """Return the tokenizer as it is published: it may cut and pad."""
+        return Tokenizer.from_file(str(self.folder / "tokenizer.json"))
 
     def digest(self) -> str:
         """Return the hex sha256 of all that scores depend on."""

@@ -109,4 +109,4 @@ def load_seq2seq(stage: Stage, settings: Settings, scheduler: Scheduler) -> Rera
 
 
 def _read(source: Source, dtype: torch.dtype) -> tuple[Any, Any]:
-    return weights_of(source, "AutoModelForSeq2SeqLM", dtype), fast_tokenizer(source)
+    return weights_of(source, "AutoModelForSeq2SeqLM", dtype), fast_tokenizer(source.folder, trusted=source.trusted)

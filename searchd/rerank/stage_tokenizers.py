@@ -14,14 +14,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 from indexer.embedder import plain_tokenizer
-from indexer.tokens import PassageTokenizer
-from indexer.weights import first_line, house_folder, model_folder
+from indexer.tokens import PassageTokenizer, uncut
+from indexer.weights import first_line, house_folder
 from searchd.rerank.choosing import profiles_of
 from searchd.rerank.house import HOUSE_MODELS
-from searchd.rerank.loading import Source, fast_tokenizer
+from searchd.rerank.loading import fast_tokenizer, fetched
 from searchd.rerank.onnx_files import find_onnx
 from searchd.rerank.prompted import PromptFrames
 from searchd.rerank.prompts import MONO_T5, PROMPTS
@@ -39,26 +37,34 @@ RETRY_S = 600.0
 class StageTokenizers:
     """Gives the tokenizer of every stage that is on and of a kind in READ, each read on first use. Thread-safe.
 
-    One that cannot be read is left out and logged: indexing goes on, and its stage makes the ids itself.
+    One that cannot be read is left out and logged: indexing goes on, and its stage makes the ids itself. Those of models
+    that are loaded (`loaded`) come along.
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        loaded: Callable[[], list[PassageTokenizer]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         stages = [stage for profile in profiles_of(settings).values() for stage in profile.stages if stage.enabled]
         self._stages = list(dict.fromkeys(loaded_as(stage) for stage in stages if stage.kind in READ))
         self._settings = settings
+        self._loaded = loaded
         self._clock = clock
         self._read: dict[Stage, PassageTokenizer] = {}
         self._failed_at: dict[Stage, float] = {}
         self._lock = threading.Lock()
 
     def __call__(self) -> list[PassageTokenizer]:
-        """Return those that can be read."""
+        """Return those that can be read, and those that are loaded."""
         with self._lock:
             for stage in self._stages:
                 failed = self._failed_at.get(stage)
                 if stage not in self._read and (failed is None or self._clock() >= failed + RETRY_S):
                     self._try(stage)
-            return list(self._read.values())
+            own = list(self._read.values())
+        return [*own, *self._loaded()]
 
     def _try(self, stage: Stage) -> None:
         try:
@@ -71,11 +77,9 @@ class StageTokenizers:
 def tokenizer_of(stage: Stage, settings: Settings) -> PassageTokenizer:
     """Return what makes the ids that a stage's model reads: equal to the loaded model's own. Raises: whatever reading does."""
     if stage.kind == "onnx":
-        plain = Tokenizer.from_file(str(find_onnx(stage.model).folder / "tokenizer.json"))
-        plain.no_truncation()
-        plain.no_padding()
-        return PassageTokenizer(plain)
-    tokenizer = fast_tokenizer(files_of(stage, settings))
+        return PassageTokenizer(uncut(find_onnx(stage.model).tokenizer()))
+    folder, trusted = folder_of(stage, settings)
+    tokenizer = fast_tokenizer(folder, trusted=trusted)
     plain = plain_tokenizer(tokenizer)
     if stage.kind == "causal":
         return PromptFrames(plain, PROMPTS[stage.prompt], tokenizer.bos_token_id, tokenizer.eos_token_id).passages
@@ -84,12 +88,10 @@ def tokenizer_of(stage: Stage, settings: Settings) -> PassageTokenizer:
     return PassageTokenizer(plain)
 
 
-def files_of(stage: Stage, settings: Settings) -> Source:
-    """Return where a stage's tokenizer is; of a hub model no weights are fetched."""
+def folder_of(stage: Stage, settings: Settings) -> tuple[Path, bool]:
+    """Return where a stage's tokenizer is, and whether its own code may run; of a hub model no weights are fetched."""
     if stage.kind == "cross_encoder":
         own = promoted(settings, stage.model)
         if own is not None or stage.model in HOUSE_MODELS:
-            return Source(own or house_folder(), False, None, "")
-    plain, _, revision = (stage.model, "", "") if Path(stage.model).is_dir() else stage.model.partition("@")
-    trusted = plain in settings.trust_remote_code
-    return Source(model_folder(plain, revision, trusted=trusted, weights=False), trusted, None, "")
+            return own or house_folder(), False
+    return fetched(stage, settings, weights=False)

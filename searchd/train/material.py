@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urldefrag
 
@@ -102,7 +103,7 @@ def read_collection(database: Database, scope: Scope, *, own_files: bool = True)
             for one in page.documents:
                 found = store_passages.of_document(session, scope, generation.generation_id, one.document_id)
                 if found:
-                    links = links_of_file(one.uri, accepted(session, scope.collection, one.uri)) if own_files else ()
+                    links = links_of_file(one.uri, partial(accepted, session, scope.collection)) if own_files else ()
                     cut = tuple(_passage(passage) for passage in found)
                     documents.append(TrainingDocument(one.document_id, one.title, one.uri, cut, links))
             cursor = page.cursor
@@ -123,13 +124,16 @@ def _passage(loaded: LoadedPassage) -> Passage:
     )
 
 
-def links_of_file(uri: str, known: Accepted | None) -> tuple[Link, ...]:
-    """Return the links of a page to its neighbours, if it is a file that has what was accepted under its name; else none.
+def links_of_file(uri: str, accepted_as: Callable[[str], Accepted | None]) -> tuple[Link, ...]:
+    """Return the links of a page to its neighbours, if it is a file that has what was accepted under its uri; else none.
 
     Whoever posts a document may call it by the path of any file: what they did not have is not read for them.
     """
     path = Path(unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri)
-    if path.suffix.lower() not in (".html", ".htm") or not path.is_absolute() or known is None:
+    if path.suffix.lower() not in (".html", ".htm") or not path.is_absolute():
+        return ()
+    known = accepted_as(uri)
+    if known is None:
         return ()
     try:
         found = path.stat()

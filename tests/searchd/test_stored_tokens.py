@@ -5,6 +5,7 @@ Seen by what is stored: where the ids in SQL are exchanged for those of other te
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -150,19 +151,23 @@ def test_what_is_indexed_before_any_reranker_is_loaded_has_its_ids_too(tmp_path:
 
 def test_a_command_that_indexes_without_a_daemon_stores_the_ids_of_the_stages(tmp_path: Path) -> None:
     write_encoder(tmp_path / "bpe", "roberta")
-    data = tmp_path / "data"
-    (tmp_path / "searchd.toml").write_text(
-        f"data_dir = {str(data)!r}\nparser_processes = 1\n"
-        f"[[profiles.default.stages]]\nname = 'bpe'\nmodel = {str(tmp_path / 'bpe')!r}\n"
-    )
-    (tmp_path / "a.md").write_text("# A\n\nA document.")
+    stages = f"[[profiles.default.stages]]\nname = 'bpe'\nmodel = {str(tmp_path / 'bpe')!r}\n"
+    with added_without_a_daemon(tmp_path, stages) as database:
+        assert ids_stored(database) == 2
+
+
+@contextlib.contextmanager
+def added_without_a_daemon(folder: Path, options: str) -> Iterator[Database]:
+    """Add a document by the command, under these settings; return the database it is in."""
+    data = folder / "data"
+    (folder / "searchd.toml").write_text(f"data_dir = {str(data)!r}\nparser_processes = 1\n{options}")
+    (folder / "a.md").write_text("# A\n\nA document.")
     done = subprocess.run(
-        [sys.executable, "-m", "indexer", "add", "a.md"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "indexer", "add", "a.md"], cwd=folder, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    database = open_database(Settings(data_dir=str(data)).resolved_database_url)
-    assert ids_stored(database) == 2
-    database.close()
+    with contextlib.closing(open_database(Settings(data_dir=str(data)).resolved_database_url)) as database:
+        yield database
 
 
 def ids_stored(database: Database) -> int:
@@ -247,20 +252,13 @@ def test_without_the_setting_none_are_stored(tmp_path: Path) -> None:
 
 def test_the_command_line_without_a_daemon_stores_them_too(tmp_path: Path) -> None:
     write_stanford(tmp_path / "colbert", metadata={"query_maxlen": 32})
-    settings = late_settings(tmp_path)
-    (tmp_path / "searchd.toml").write_text(
-        f"data_dir = {settings.data_dir!r}\ntoken_vectors = {settings.token_vectors!r}\nparser_processes = 1\n"
-        f"[[profiles.late.stages]]\nname = 'late'\nkind = 'late_interaction'\nmodel = {settings.token_vectors!r}\n"
-    )
-    (tmp_path / "a.md").write_text("# A\n\nA document.")
-    done = subprocess.run(
-        [sys.executable, "-m", "indexer", "add", "a.md"], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    database = open_database(settings.resolved_database_url)
-    with database.read() as session:
+    model = str(tmp_path / "colbert")
+    stage = f"[[profiles.late.stages]]\nname = 'late'\nkind = 'late_interaction'\nmodel = {model!r}\n"
+    with (
+        added_without_a_daemon(tmp_path, f"token_vectors = {model!r}\n{stage}") as database,
+        database.read() as session,
+    ):
         assert session.scalar(select(func.count()).select_from(TokenVectorRow)) == 1
-    database.close()
 
 
 def test_a_model_without_a_late_interaction_stage_is_refused(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_stages_that_are_on_have_theirs_once_and_what_cannot_be_read_is_left_out
     )
     far = Stage(name="far", kind="listwise", model="m", url="http://127.0.0.1:9")
     profiles = {"default": Profile(stages=stages), "other": Profile(stages=(far,))}
-    found = StageTokenizers(Settings(profiles=profiles), clock=lambda: now[0])
+    found = StageTokenizers(Settings(profiles=profiles), list, clock=lambda: now[0])
     with caplog.at_level(logging.WARNING):
         assert len(found()) == len(found()) == 1
     assert len(caplog.records) == 1, "each try may take seconds"
