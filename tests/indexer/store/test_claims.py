@@ -47,7 +47,8 @@ def test_four_processes_do_every_job_once_and_never_two_of_a_subject_at_a_time(e
         shares.append(len(mine))
         held += mine
     assert sorted(job_id for job_id, *_ in held) == list(range(1, JOBS + 1))
-    assert min(shares) > 0, shares
+    # SQLite's writers wait by sleeping, in no order: on a busy machine one of them may find the others have done it all.
+    assert sum(share > 0 for share in shares) > 1, shares
     held.sort(key=lambda row: (row[1], row[2]))
     for (_, subject, _, until), (_, next_subject, since, _) in itertools.pairwise(held):
         assert subject != next_subject or until <= since
