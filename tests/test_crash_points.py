@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from pathlib import Path
 
 import pytest
 
 from tests import crash_program
+from tests.forks import FORKS
 
 POINTS = (
     "after-sql-commit",
@@ -22,9 +22,6 @@ POINTS = (
 REBUILD_POINTS = ("flip-created", "flip-verified", "flip-committed")
 EXPECTED = {"add": ["a", "b"], "change": ["a", "b"], "delete": ["a"]}
 DIED = 137
-
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.crash_program"])
 
 
 def run(data: Path, steps: list[str], crash_at: str = "") -> int | None:

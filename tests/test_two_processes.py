@@ -87,7 +87,7 @@ def test_add_without_a_daemon_opens_the_folder_itself_and_a_daemon_finds_it_late
     done = run(tmp_path / "data", "add", str(docs))
     assert (done.returncode, "12 accepted" in done.stderr) == (0, True), done.stderr
     assert run(tmp_path / "data", "doctor").returncode == 0
-    with Daemon(tmp_path / "data", **FLOAT32) as daemon:
+    with Daemon(tmp_path / "data", fresh=True, **FLOAT32) as daemon:
         assert top(daemon, "valve7x", mode="lexical") == ["pump-7.md"]
 
 

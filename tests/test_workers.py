@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from tests.daemon import Daemon, command, environment
+from tests.forks import Forked
 from tests.postgres import PostgresServer
 from tests.qdrant_server import qdrant_server
 
@@ -61,14 +60,8 @@ def found(client: httpx.Client, word: str) -> list[str]:
     return [hit["document_id"] for hit in client.post("/api/search", json=body).json()["hits"]]
 
 
-def start_worker(data_dir: Path, log: Path, settings: dict[str, str]) -> subprocess.Popen[bytes]:
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "indexer", "run"],
-            env=environment(data_dir, **settings),
-            stdout=output,
-            stderr=output,
-        )
+def start_worker(data_dir: Path, log: Path, settings: dict[str, str]) -> Forked:
+    return Forked("indexer", ["run"], environment(data_dir, **settings), log, log)
 
 
 def jobs_done(url: str) -> list[Any]:
@@ -84,7 +77,7 @@ def test_four_workers_do_every_job_once_and_outlive_one_of_them(tmp_path: Path, 
     data = tmp_path / "data"
     logs = [tmp_path / f"worker-{number}.log" for number in range(WORKERS)]
     replica = Daemon(data, SEARCHD_RUN_WORKER="false", **profile)
-    workers: list[subprocess.Popen[bytes]] = []
+    workers: list[Forked] = []
     try:
         with replica, httpx.Client(base_url=replica.url, timeout=30, trust_env=False) as client:
             workers += [start_worker(data, log, profile) for log in logs]

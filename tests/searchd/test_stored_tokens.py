@@ -6,8 +6,6 @@ Seen by what is stored: where the ids in SQL are exchanged for those of other te
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from searchd.rerank.types import PassageText, ScoreRequest
 from searchd.services import Services, build_services
 from searchd.settings import Profile, Settings, Stage
 from searchd.types import Candidate, SearchResponse
+from tests.daemon import command
 from tests.searchd.library import ask, index, source
 from tests.searchd.rerank.families import write_decoder, write_encoder
 from tests.searchd.rerank.late_models import write_stanford
@@ -160,11 +159,9 @@ def test_a_command_that_indexes_without_a_daemon_stores_the_ids_of_the_stages(tm
 def added_without_a_daemon(folder: Path, options: str) -> Iterator[Database]:
     """Add a document by the command, under these settings; return the database it is in."""
     data = folder / "data"
-    (folder / "searchd.toml").write_text(f"data_dir = {str(data)!r}\nparser_processes = 1\n{options}")
+    (folder / "searchd.toml").write_text(f"parser_processes = 1\n{options}")
     (folder / "a.md").write_text("# A\n\nA document.")
-    done = subprocess.run(
-        [sys.executable, "-m", "indexer", "add", "a.md"], cwd=folder, capture_output=True, text=True, timeout=120
-    )
+    done = command("indexer", "add", "a.md", data_dir=data, cwd=folder)
     assert done.returncode == 0, done.stderr
     with contextlib.closing(open_database(Settings(data_dir=str(data)).resolved_database_url)) as database:
         yield database
