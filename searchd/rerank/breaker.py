@@ -22,7 +22,8 @@ MOST_HOLD_S = 120.0
 class Breaker:
     """Counts how calls of one service end. Thread-safe.
 
-    Who called `enter` and was let in tells the end by one of `succeeded`, `failed` and `abandoned`.
+    Who called `enter` and was let in tells the end by one of `succeeded`, `failed` and `abandoned`, with what `enter` gave.
+    A call from before the breaker opened tells nothing any more: the trial does.
     """
 
     def __init__(
@@ -35,13 +36,14 @@ class Breaker:
         self._open_until: float | None = None
         self._asked_to_wait = False
         self._probing = False
+        self._openings = 0
         self._lock = threading.Lock()
 
-    def enter(self) -> None:
-        """Let a call go. Raises: Busy, in words for every reader, while the service is left alone."""
+    def enter(self) -> int:
+        """Let a call go, and return its round. Raises: Busy, in words for every reader, while the service is left alone."""
         with self._lock:
             if self._open_until is None:
-                return
+                return self._openings
             why = "asks to wait" if self._asked_to_wait else f"failed {self._failures} times"
             left = self._open_until - self._clock()
             if left > 0:
@@ -49,32 +51,41 @@ class Breaker:
             if self._probing:
                 raise Busy(f"the reranking service {why}; it is being tried again")
             self._probing = True
+            return self._openings
 
-    def succeeded(self) -> None:
+    def succeeded(self, entered: int) -> None:
         """Close."""
         with self._lock:
+            if entered != self._openings:
+                return
             self._failures, self._open_until = 0, None
             self._probing = self._asked_to_wait = False
 
-    def failed(self) -> bool:
+    def failed(self, entered: int) -> bool:
         """Count a failure; open after the last one allowed, and after a failed trial. Return whether this one opened."""
         with self._lock:
+            if entered != self._openings:
+                return False
             self._failures += 1
             opens = self._probing or (self._open_until is None and self._failures >= self._most)
             self._probing = False
             if opens:
                 self._open_until = self._clock() + self._pause_s
                 self._asked_to_wait = False
+                self._openings += 1
             return opens
 
-    def abandoned(self) -> None:
+    def abandoned(self, entered: int) -> None:
         """Forget a call that was given up before it ended: it tells nothing."""
         with self._lock:
-            self._probing = False
+            if entered == self._openings:
+                self._probing = False
 
     def hold(self, seconds: float) -> None:
         """Open for as long as the service asked."""
         with self._lock:
             until = self._clock() + min(seconds, MOST_HOLD_S)
+            if self._open_until is None:
+                self._openings += 1
             if self._open_until is None or until > self._open_until:
                 self._open_until, self._asked_to_wait = until, True

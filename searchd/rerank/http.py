@@ -154,26 +154,26 @@ class Endpoint:
 
     def _attempt(self, content: bytes, read: Callable[[bytes], T], end: float, cancelled: Callable[[], bool]) -> T:
         """Call once and tell the breaker."""
-        self.breaker.enter()
+        entered = self.breaker.enter()
         started = self._clock()
         try:
             value = read(self._accepted(self._answer(content, end, cancelled)))
         except BaseException as error:
-            self._tell_failure(error, end - started)
+            self._tell_failure(entered, error, end - started)
             raise
-        self.breaker.succeeded()
+        self.breaker.succeeded(entered)
         took = self._clock() - started
         self._usual_s = self._usual_s + NEW_SHARE * (took - self._usual_s) if self._usual_s else took
         return value
 
-    def _tell_failure(self, error: BaseException, given_s: float) -> None:
+    def _tell_failure(self, entered: int, error: BaseException, given_s: float) -> None:
         """Tell the breaker of a call that gave nothing: not every one says that the service is in a bad way."""
         hurried = isinstance(error, TimeoutError) and given_s < max(self._usual_s, FAIR_S)
         if isinstance(error, _Gone) or hurried:
-            self.breaker.abandoned()
+            self.breaker.abandoned(entered)
         elif isinstance(error, Refused) and error.status in TOO_LONG:
-            self.breaker.succeeded()  # it answered: others may ask
-        elif self.breaker.failed():
+            self.breaker.succeeded(entered)  # it answered: others may ask
+        elif self.breaker.failed(entered):
             log.warning("%s failed too often and is left alone for a while", self.url.host)
 
     def _answer(self, content: bytes, end: float, cancelled: Callable[[], bool]) -> _Answer:

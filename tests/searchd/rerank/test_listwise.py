@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from indexer.errors import ConfigError, TransientError
 from indexer.settings import Settings
 from searchd.rerank.address import address
+from searchd.rerank.breaker import Breaker
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.http import ATTEMPTS, Endpoint
 from searchd.rerank.listwise import (
@@ -288,7 +289,7 @@ def test_a_service_that_goes_away_between_windows_leaves_the_order_so_far_and_fa
         server.plan = [Fault(), *[Fault(500)] * ATTEMPTS]
         with pytest.raises(TransientError, match="answered 500"):
             reranker.score(replace(ASKS, whole=True), numbers(*range(40)))
-        reranker._endpoint.breaker.succeeded()
+        reranker._endpoint.breaker = Breaker()
         server.plan = [Fault(500)] * ATTEMPTS
         with pytest.raises(TransientError, match="answered 500"):
             reranker.score(ASKS, numbers(*range(40)))

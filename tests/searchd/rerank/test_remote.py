@@ -289,7 +289,7 @@ def test_what_was_scored_before_the_service_went_away_counts_and_the_report_says
         assert (report.status, report.scored, report.of, report.reason) == ("partial", 32, 50, said)
         assert [one.passage_id for one in ordered] == [f"{n:02}" for n in range(50)]
         assert [("far" in one.scores) for one in ordered] == [True] * 32 + [False] * 18
-        reranker._endpoint.breaker.succeeded()
+        reranker._endpoint.breaker = Breaker()
         server.plan = [Fault(), *[fault] * ATTEMPTS]
         with pytest.raises(TransientError) as caught:
             reranker.score(asks(deadline=soon(), whole=True), passages)
@@ -308,7 +308,7 @@ def test_scores_that_came_before_the_service_went_away_are_kept_for_the_next_que
         with pytest.raises(PartScores) as again:
             cached.score(asks(deadline=soon()), passages)
         np.testing.assert_array_equal(again.value.scores, caught.value.scores)
-        reranker._endpoint.breaker.succeeded()
+        reranker._endpoint.breaker = Breaker()
         server.plan.clear()
         server.asked.clear()
         assert np.isfinite(cached.score(asks(deadline=soon()), passages)).all()
@@ -444,15 +444,17 @@ def test_only_calls_that_had_a_fair_time_count_when_no_answer_came(
 def test_while_one_call_tries_others_are_told_so() -> None:
     now = [0.0]
     breaker = Breaker(failures=1, clock=lambda: now[0])
-    breaker.enter()
-    assert breaker.failed()
+    late, first = breaker.enter(), breaker.enter()
+    assert breaker.failed(first)
     now[0] = PAUSE_S
-    breaker.enter()
+    trial = breaker.enter()
+    breaker.abandoned(late)
+    assert not breaker.failed(late)
+    breaker.succeeded(late)
     with pytest.raises(Busy, match=r"^the reranking service failed 1 times; it is being tried again$"):
         breaker.enter()
-    breaker.abandoned()
-    breaker.enter()
-    breaker.succeeded()
+    breaker.abandoned(trial)
+    breaker.succeeded(breaker.enter())
     breaker.enter()
 
 
@@ -754,7 +756,7 @@ def test_the_answer_names_a_service_that_is_left_alone_and_no_host() -> None:
         assert (reports[0].status, reports[0].reason) == ("failed", "TransientError; the daemon's log says more")
         assert reports[1].status == "skipped"
         assert reports[1].reason == f"the reranking service failed {FAILURES} times; tried again in 15 s"
-        reranker._endpoint.breaker.succeeded()
+        reranker._endpoint.breaker = Breaker()
         ordered, (report,) = cascade.rerank(QUERY, candidates, [stage], RerankRequest(), soon())
     assert report.status == "full"
     assert ordered[0].passage_id == "p4"
