@@ -5,10 +5,11 @@ Takes what loads it; gives a Reranker. `table.py` keeps one for each model.
 
 from __future__ import annotations
 
+import math
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from types import TracebackType
 
 import numpy as np
@@ -16,9 +17,15 @@ from numpy.typing import NDArray
 
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 
+POLL_S = 0.05
+"""How often somebody who waits for a model is asked whether they still do."""
+
 
 class LoadingReranker:
-    """A reranker that may still be loading; `score` waits for it, until its deadline. Raises what loading raised."""
+    """A reranker that may still be loading; `score` waits for it, until its deadline or the caller goes away.
+
+    Raises what loading raised.
+    """
 
     def __init__(self, load: Callable[[], Reranker], clock: Callable[[], float]) -> None:
         self._loaded: Future[Reranker] = Future()
@@ -56,14 +63,15 @@ class LoadingReranker:
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """Score with the model once it is there. See `Reranker.score`."""
-        left = None if request.deadline is None else max(0.0, request.deadline - self._clock())
-        return self._reranker(left).score(request, passages)
+        while not self._loaded.done():
+            left = math.inf if request.deadline is None else request.deadline - self._clock()
+            if left <= 0 or request.cancelled():
+                raise TimeoutError("its model is still being loaded")
+            wait([self._loaded], min(POLL_S, left))
+        return self._reranker().score(request, passages)
 
-    def _reranker(self, seconds: float | None = None) -> Reranker:
-        try:
-            error = self._loaded.exception(seconds)
-        except TimeoutError as late:
-            raise TimeoutError("its model is still being loaded") from late
+    def _reranker(self) -> Reranker:
+        error = self._loaded.exception()
         if error is not None:
             # Raised as it came: it would keep the frames of everybody who was told, and their passages.
             raise error.with_traceback(self._traceback)

@@ -24,7 +24,7 @@ from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.loading import refusals
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.table import RETRY_S, RerankerCache
-from searchd.rerank.types import Reranker
+from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.settings import Settings, Stage
 from tests.searchd.rerank.models import scored, write_tiny
 
@@ -192,6 +192,8 @@ def test_who_asks_while_it_loads_waits_until_the_deadline_only(
     started = time.monotonic()
     with pytest.raises(TimeoutError, match="still being loaded"):
         scored(cache.of(stage), QUERY, PASSAGES, 32, deadline=started + 0.05)
+    with pytest.raises(TimeoutError, match="still being loaded"):  # whoever has gone away waits for nothing
+        cache.of(stage).score(ScoreRequest(query=QUERY, max_length=32, cancelled=lambda: True), [PassageText("a")])
     assert time.monotonic() - started < 2
     assert cache.names() == []
     come.set()
