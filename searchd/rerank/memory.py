@@ -26,6 +26,14 @@ STEP = 1.25
 FIRST_WAIT_S, MOST_WAIT_S = 60.0, 3600.0
 """Seconds since the last change before they do; doubled by each step that fails, the first again once one has held. More
 than WITHIN_S / SHORTAGES, so that steps alone never have a model left alone."""
+SHORT_OF_MEMORY = (
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "can't allocate memory",
+    "Failed to allocate memory",
+)
+"""What CUDA's libraries, torch's allocator of the CPU and ONNX Runtime say, whose errors have no class of their own."""
 CLEAN = 16
 """Batches of more than half the bound that must have fitted since."""
 
@@ -82,7 +90,7 @@ class Memory:
             left = self._closed_until.get(fingerprint, -math.inf) - self._clock()
         if left > 0:
             raise Busy(
-                f"its model ran out of GPU memory {SHORTAGES} times within a minute; tried again in {math.ceil(left)} s"
+                f"its model ran out of memory {SHORTAGES} times within a minute; tried again in {math.ceil(left)} s"
             )
 
     def unfit(self, fingerprint: str, lengths: Sequence[int]) -> dict[int, Busy]:
@@ -135,9 +143,11 @@ class Memory:
 
 def too_long(tokens: int) -> str:
     """Say that a single pair did not fit."""
-    return f"a passage of {tokens:,} tokens with its query does not fit into the GPU's memory"
+    return f"a passage of {tokens:,} tokens with its query does not fit into the device's memory"
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Say whether an error is torch's of a device that is out of memory."""
-    return "torch" in sys.modules and isinstance(error, sys.modules["torch"].cuda.OutOfMemoryError)
+    """Say whether an error is of a device that is out of memory: torch's, its libraries', or the machine's own."""
+    if "torch" in sys.modules and isinstance(error, sys.modules["torch"].cuda.OutOfMemoryError):
+        return True
+    return isinstance(error, MemoryError) or any(words in str(error) for words in SHORT_OF_MEMORY)

@@ -21,7 +21,7 @@ from indexer.errors import Busy, ConfigError
 from searchd.rerank import scheduler as module
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.local import LocalReranker, Pair
-from searchd.rerank.memory import CLEAN, FIRST_WAIT_S, MOST_WAIT_S, PAUSE_S, SHORTAGES, WITHIN_S
+from searchd.rerank.memory import CLEAN, FIRST_WAIT_S, MOST_WAIT_S, PAUSE_S, SHORTAGES, WITHIN_S, is_shortage
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.table import RERANKERS, RerankerCache
 from searchd.rerank.types import PartScores, Reranker
@@ -68,6 +68,31 @@ def large_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 def retries(scheduler: Scheduler) -> float | None:
     labels = {"kind": "other", "model": "other"}
     return scheduler.metrics.registry.get_sample_value("searchd_rerank_memory_retries_total", labels)
+
+
+@pytest.mark.parametrize(
+    ("error", "short"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+            True,
+        ),
+        (MemoryError(), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("out of range"), False),
+    ],
+)
+def test_what_is_a_shortage_of_memory(error: Exception, short: bool) -> None:
+    assert is_shortage(error) is short
+
+
+def test_a_batch_of_the_cpu_that_does_not_fit_is_one() -> None:
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(1 << 55, dtype=torch.uint8)
+    assert is_shortage(raised.value)
 
 
 def test_a_batch_that_does_not_fit_runs_in_halves_and_no_later_one_is_as_large(scheduler: Scheduler) -> None:
@@ -185,7 +210,7 @@ def test_a_pair_that_does_not_fit_alone_is_the_only_one_without_a_score_and_name
             until(lambda: scheduler.waiting() == 4)
         assert sound.result(10).tolist() == [10, 20]
         with pytest.raises(
-            PartScores, match="a passage of 503 tokens with its query does not fit into the GPU's memory"
+            PartScores, match="a passage of 503 tokens with its query does not fit into the device's memory"
         ) as caught:
             long.result(10)
     np.testing.assert_array_equal(caught.value.scores, [np.nan, 30])
@@ -220,7 +245,7 @@ def test_a_passage_that_does_not_fit_keeps_its_place_behind_those_that_were_scor
     for words in ("memory", "memory; tried again in 60 s"):
         order, report = reranked(model, scheduler, 10, 500, 30, 20)
         assert (order, report.status, report.scored, report.of) == ("2301", "partial", 3, 4)
-        assert report.reason == f"a passage of 503 tokens with its query does not fit into the GPU's {words}"
+        assert report.reason == f"a passage of 503 tokens with its query does not fit into the device's {words}"
 
 
 def test_a_passage_of_which_one_part_does_not_fit_is_not_scored_by_the_others(scheduler: Scheduler) -> None:
@@ -268,7 +293,7 @@ def test_three_batches_within_a_minute_close_the_model_for_a_minute(scheduler: S
         lambda: scheduler.score(model, pairs(5), asked()),
         lambda: scheduler.fits(model, [5], 1.0, asked()),
     ):
-        with pytest.raises(Busy, match=r"ran out of GPU memory 3 times within a minute; tried again in 60 s"):
+        with pytest.raises(Busy, match=r"ran out of memory 3 times within a minute; tried again in 60 s"):
             ask()
     now[0] += PAUSE_S - 1.5
     with pytest.raises(Busy, match="tried again in 2 s"):
@@ -340,12 +365,12 @@ def test_a_cascade_goes_on_with_the_smaller_stage_and_names_the_larger(scheduler
     found, reports = Cascade(load).rerank("q", candidates, stages, RerankRequest(), 1e9)
     assert [one.passage_id for one in found] == ["2", "1", "0"], "the smaller stage's order"
     assert [(one.name, one.status) for one in reports] == [("small", "full"), ("large", "skipped")]
-    assert reports[1].reason == "its model ran out of GPU memory 3 times within a minute; tried again in 60 s"
+    assert reports[1].reason == "its model ran out of memory 3 times within a minute; tried again in 60 s"
 
 
 def test_a_model_that_the_device_has_no_memory_for_is_found_at_start(
     scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(RERANKERS, "cross_encoder", lambda *_: LocalReranker(SmallMemory(0), scheduler))
-    with pytest.raises(ConfigError, match=r"stage 'large'.* does not fit into the GPU's memory"):
+    with pytest.raises(ConfigError, match=r"stage 'large'.* does not fit into the device's memory"):
         RerankerCache(Settings(), scheduler).check([Stage(name="large")])
