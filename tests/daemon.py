@@ -34,9 +34,23 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
 
 
 def command(
-    module: str, *arguments: str, data_dir: Path, timeout: float = 120, cwd: Path | None = None, **settings: str
+    module: str,
+    *arguments: str,
+    data_dir: Path,
+    timeout: float = 120,
+    cwd: Path | None = None,
+    fresh: bool = False,
+    **settings: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m module arguments` on the data folder; return the completed process with its text output."""
+    """Run `python -m module arguments` on the data folder; return the completed process with its text output.
+
+    `fresh` starts a new Python, as a user does: what it imports by and by is then not there already.
+    """
+    if fresh:
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments], env=environment(data_dir, **settings), cwd=cwd,
+            timeout=timeout, capture_output=True, text=True, check=False,
+        )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         stdout, stderr = Path(folder) / "stdout", Path(folder) / "stderr"
         process = Forked(module, arguments, environment(data_dir, **settings), stdout, stderr, cwd)
@@ -44,6 +58,7 @@ def command(
             status = process.wait(timeout)
         except BaseException:
             process.kill()
+            process.wait()
             raise
         return subprocess.CompletedProcess([module, *arguments], status, stdout.read_text(), stderr.read_text())
 
@@ -73,7 +88,11 @@ class Daemon:
                 )
         else:
             self.process = Forked("searchd", arguments, env, self.log, self.log)
-        self.wait_for("/readyz" if ready else "/healthz")
+        try:
+            self.wait_for("/readyz" if ready else "/healthz")
+        except BaseException:
+            self.kill()
+            raise
 
     def wait_for(self, path: str) -> None:
         """Return once `path` answers 200."""

@@ -7,17 +7,22 @@ are about the start itself run `sys.executable`.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import multiprocessing
 import os
 import runpy
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from multiprocessing import connection
 from pathlib import Path
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.crash_program", "tests.imported"])
+LOCK = threading.Lock()
+"""To start one looks whether others have ended; two threads that read the same end take the second for a failure."""
 
 
 class Forked:
@@ -34,30 +39,30 @@ class Forked:
     ) -> None:
         become = (module, list(arguments), dict(env), str(stdout), str(stderr), str(cwd or Path.cwd()))
         self._process = FORKS.Process(target=_become, args=become)
-        self._process.start()
+        with LOCK:
+            self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
-
-    @property
-    def returncode(self) -> int | None:
-        """The exit status, less than 0 for a signal's; None while it runs."""
-        return self._process.exitcode
+        atexit.register(self.kill)  # before multiprocessing waits for what a failed test has left running
 
     def poll(self) -> int | None:
-        """Return the exit status, None while it runs."""
-        return self._process.exitcode
+        """Return the exit status, less than 0 for a signal's; None while it runs."""
+        with LOCK:
+            return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit status. Raises: TimeoutExpired."""
-        self._process.join(timeout)
-        if self._process.exitcode is None:
+        ended = connection.wait([self._process.sentinel], timeout)
+        status = self.poll()
+        if not ended or status is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
-        return self._process.exitcode
+        return status
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
-        if self._process.exitcode is None:
-            os.kill(self.pid, number)
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """Ask to end."""

@@ -34,10 +34,10 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
         yield started
 
 
-def run(daemon_or_folder: Daemon | Path, *arguments: str, **settings: str) -> Any:
+def run(daemon_or_folder: Daemon | Path, *arguments: str, fresh: bool = False, **settings: str) -> Any:
     """Run a command of `indexer` on the data folder."""
     folder = daemon_or_folder.data_dir if isinstance(daemon_or_folder, Daemon) else daemon_or_folder
-    return command("indexer", *arguments, data_dir=folder, **(FLOAT32 | settings))
+    return command("indexer", *arguments, data_dir=folder, fresh=fresh, **(FLOAT32 | settings))
 
 
 def top(daemon: Daemon, text: str, **asked: object) -> list[str]:
@@ -84,7 +84,7 @@ def test_add_hands_over_to_the_daemon_waits_and_adds_nothing_twice(daemon: Daemo
 
 
 def test_add_without_a_daemon_opens_the_folder_itself_and_a_daemon_finds_it_later(tmp_path: Path, docs: Path) -> None:
-    done = run(tmp_path / "data", "add", str(docs))
+    done = run(tmp_path / "data", "add", str(docs), fresh=True)
     assert (done.returncode, "12 accepted" in done.stderr) == (0, True), done.stderr
     assert run(tmp_path / "data", "doctor").returncode == 0
     with Daemon(tmp_path / "data", fresh=True, **FLOAT32) as daemon:

@@ -36,8 +36,8 @@ def score(daemon: Daemon) -> float:
     return round(float(answer.json()[0]["score"]), 4)
 
 
-def models(data_dir: Path, *arguments: str) -> str:
-    done = command("searchd", "models", *arguments, data_dir=data_dir, SEARCHD_PROFILES=PROFILES)
+def models(data_dir: Path, *arguments: str, fresh: bool = False) -> str:
+    done = command("searchd", "models", *arguments, data_dir=data_dir, fresh=fresh, SEARCHD_PROFILES=PROFILES)
     assert done.returncode == 0, done.stderr
     return " ".join(str(done.stdout).split())
 
@@ -63,7 +63,7 @@ def test_what_is_promoted_or_rolled_back_serves_from_the_next_start_and_not_befo
         second = kept_until_the_next_start(*promotions)
         first = kept_until_the_next_start(("rollback", "rerank-base"))
         assert len({packaged, first, second}) == 3
-        assert "rerank-base packaged is in use." in models(data_dir, "rollback", "rerank-base")
+        assert "rerank-base packaged is in use." in models(data_dir, "rollback", "rerank-base", fresh=True)
         assert score(daemon) == first
     with daemon:
         assert score(daemon) == packaged

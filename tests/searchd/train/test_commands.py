@@ -37,6 +37,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with manuals in it that nobody owns."""
     folder = tmp_path / "data"
     monkeypatch.setenv("SEARCHD_DATA_DIR", str(folder))
+    monkeypatch.setenv("SEARCHD_DTYPE", "float32")  # or each model that is measured is tried in every precision first
     monkeypatch.setattr("os.nice", lambda _by: 10)
     monkeypatch.setattr("searchd.train.beside.AUTOGROUP", tmp_path / "autogroup")
     monkeypatch.setattr("logging.disable", lambda _level: None)
