@@ -72,6 +72,8 @@ class _Passing(Exception):
         super().__init__(str(error))
         self.error = error
         self.wait_s = wait_s
+        self.entered = 0
+        """The breaker's round of the call."""
 
 
 class _Gone(TimeoutError):
@@ -146,7 +148,7 @@ class Endpoint:
                 wait_s = passing.wait_s + self._uniform(0, FIRST_WAIT_S * 2 ** (attempt - 1))
                 if attempt == ATTEMPTS or self._clock() + wait_s + self._usual_s >= end:
                     if passing.wait_s:
-                        self.breaker.hold(wait_s)
+                        self.breaker.hold(passing.entered, wait_s)
                     raise passing.error from passing.__cause__
                 log.info("%s: %s; tried again in %.2f s", self.url.host, passing, wait_s)
                 self._sleep(wait_s, request.cancelled)
@@ -160,6 +162,8 @@ class Endpoint:
             value = read(self._accepted(self._answer(content, end, cancelled)))
         except BaseException as error:
             self._tell_failure(entered, error, end - started)
+            if isinstance(error, _Passing):
+                error.entered = entered
             raise
         self.breaker.succeeded(entered)
         took = self._clock() - started

@@ -453,8 +453,25 @@ def test_while_one_call_tries_others_are_told_so() -> None:
     breaker.succeeded(late)
     with pytest.raises(Busy, match=r"^the reranking service failed 1 times; it is being tried again$"):
         breaker.enter()
+    breaker.hold(late, 60.0)  # while one tries, it is heard no more
     breaker.abandoned(trial)
     breaker.succeeded(breaker.enter())
+    breaker.enter()
+    breaker.hold(late, 60.0)
+    breaker.enter()
+
+
+def test_the_longest_wait_that_calls_of_one_round_were_asked_for_is_kept() -> None:
+    now = [0.0]
+    breaker = Breaker(failures=1, clock=lambda: now[0])
+    one, other = breaker.enter(), breaker.enter()
+    assert breaker.failed(one)
+    breaker.hold(one, PAUSE_S + 5)
+    breaker.hold(other, PAUSE_S + 9)
+    now[0] = PAUSE_S + 8
+    with pytest.raises(Busy, match="asks to wait; tried again in 1 s"):
+        breaker.enter()
+    now[0] += 1
     breaker.enter()
 
 
