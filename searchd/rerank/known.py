@@ -43,8 +43,8 @@ class Rest:
     def score(self, scores: NDArray[np.float32]) -> None:
         """Fill in the scores that are missing; what time is too short for stays NaN.
 
-        Raises: PartScores with what is known if the others fail; what the reranker raises where nothing is known, where all
-        is wanted or nothing, or where it says why it is late.
+        Raises: PartScores with what is known if the others fail, or are late and say why; what the reranker raises where
+        nothing is known. Where all is wanted or nothing, every failure that says why is raised as it came.
         """
         if not self._places:
             return
@@ -58,8 +58,10 @@ class Rest:
                 raise
             raise PartScores(scores, public_reason(error)) from error
         except TimeoutError as error:
-            if len(self._places) == self._all or str(error):
+            if len(self._places) == self._all or (str(error) and self._request.whole):
                 raise
+            if str(error):
+                raise PartScores(scores, str(error)) from error
 
     def _with_known(self, count: int) -> int:
         return self._places[count] if count < len(self._places) else self._all

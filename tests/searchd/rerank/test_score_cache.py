@@ -22,7 +22,7 @@ from searchd.rerank.remote import RemoteReranker, load_remote
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.score_cache import ScoreCache, keys_of
 from searchd.rerank.table import REMOTE_KEPT_S, RerankerCache, reusable
-from searchd.rerank.types import PassageText, ScoreRequest
+from searchd.rerank.types import PartScores, PassageText, ScoreRequest
 from searchd.settings import Settings, Stage
 from searchd.types import Candidate, RerankRequest, StageReport
 from tests.searchd.rerank.http_server import service
@@ -187,8 +187,13 @@ def test_a_reranker_that_says_why_it_fails_is_heard_and_nothing_of_it_is_kept(
         raise error
 
     asking.model.fault = failing
-    with pytest.raises(type(error), match="full"):
+    with pytest.raises(PartScores, match="full") as caught:
         asking.score(5, 6)
+    assert caught.value.scores[0] == 5.0
+    assert np.isnan(caught.value.scores[1])
+    asking.model.fault = failing
+    with pytest.raises(type(error), match="full"):
+        asking.score(6, 7)
     assert len(asking.cache) == 1
 
 
@@ -207,7 +212,7 @@ def test_while_a_model_is_left_alone_a_stage_keeps_the_scores_that_are_known(sch
 
     reports(given[:8])
     for _ in range(SHORTAGES):
-        short.memory.ran_out(asking.model.fingerprint, 100, 2, halved=False)
+        short.memory.ran_out(asking.model.fingerprint, 100, 2, begun=time.monotonic(), halved=False)
     (report,) = reports(given)
     assert (report.status, report.scored) == ("partial", 8)
     assert "ran out of memory" in (report.reason or "")
