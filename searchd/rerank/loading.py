@@ -24,6 +24,7 @@ from indexer.settings import Settings
 from indexer.weights import digest_of, first_line, model_folder, no_progress_bars
 from searchd.rerank.adapters import Adapter, adapter_of, digest_with, refuse_adapter, with_adapter
 from searchd.rerank.local import LocalModel
+from searchd.rerank.memory import is_shortage
 from searchd.rerank.precision import choose
 from searchd.rerank.scheduler import Scheduler
 from searchd.settings import Stage
@@ -121,7 +122,12 @@ def refusals(stage: Stage, takes: str) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError, MemoryError) as error:
+        if is_shortage(error):
+            said = first_line(error) or "out of memory"
+            raise ConfigError(
+                f"stage model {stage.model!r} cannot be loaded, there is no memory for it: {said}"
+            ) from error
         raise ConfigError(
             f"stage model {stage.model!r} cannot be loaded: {first_line(error)}. `model` takes {takes} with safetensors "
             "weights by its Hugging Face name (the hub must be reachable the first time), or as a folder"

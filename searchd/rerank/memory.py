@@ -30,10 +30,12 @@ SHORT_OF_MEMORY = (
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
     "can't allocate memory",
     "Failed to allocate memory",
+    "std::bad_alloc",
 )
-"""What CUDA's libraries, torch's allocator of the CPU and ONNX Runtime say, whose errors have no class of their own."""
+"""What CUDA's libraries, torch on other devices and ONNX Runtime say, whose errors have no class of their own."""
 CLEAN = 16
 """Batches of more than half the bound that must have fitted since."""
 
@@ -119,19 +121,26 @@ class Memory:
             if bound is not None:
                 bound.ran_well(tokens, self._clock())
 
-    def ran_out(self, fingerprint: str, tokens: int, pairs: int, *, halved: bool) -> None:
-        """Remember a batch that did not fit; `halved`: it is part of one that was counted. Free what torch keeps."""
+    def ran_out(self, fingerprint: str, tokens: int, pairs: int, *, begun: float, halved: bool) -> None:
+        """Remember a batch that did not fit; `halved`: it is part of one that was counted. Free what torch keeps.
+
+        Several that ran side by side, `begun` before the first of them told that, count once: it is one shortage.
+        """
         with self._lock:
             now = self._clock()
+            bound = self._bounds.get(fingerprint)
+            beside = bound is not None and begun < bound.since
             if pairs > 1:
                 self._bounds.setdefault(fingerprint, _Bound(tokens, now)).ran_out(tokens, now)
             else:
                 known, until = self._too_long.get(fingerprint, (tokens, now))
                 self._too_long[fingerprint] = (min(tokens, known) if until > now else tokens, now + PAUSE_S)
-            if not halved:
+            if not halved and not beside:
                 self._count(fingerprint, now)
-        if "torch" in sys.modules:
-            sys.modules["torch"].cuda.empty_cache()
+        if (torch := sys.modules.get("torch")) is not None:
+            torch.cuda.empty_cache()
+            if torch.backends.mps.is_available():
+                torch.mps.empty_cache()
 
     def _count(self, fingerprint: str, now: float) -> None:
         times = self._shortages.setdefault(fingerprint, deque(maxlen=SHORTAGES))

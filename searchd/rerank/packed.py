@@ -73,7 +73,7 @@ class PackedForward:
 def packed_forward(model: Any, texts: PairTexts, precision: str, device: Device) -> PackedForward | None:
     """Return the packed forward pass of a model that is on its device, None if there is none that gives what it gives.
 
-    Raises: torch's OutOfMemoryError.
+    Raises: what a GPU raises that is out of memory. On a CPU the model then runs as it is, which takes no second layout.
     """
     import torch
 
@@ -90,9 +90,9 @@ def packed_forward(model: Any, texts: PairTexts, precision: str, device: Device)
                     if attend is attend_varlen:
                         keep_graphs(found, texts, TOLERANCE[precision])
                     return found
-            except (ValueError, AttributeError, RuntimeError, TypeError, LookupError) as error:
+            except (ValueError, AttributeError, RuntimeError, TypeError, LookupError, MemoryError) as error:
                 # Whatever a model of another make raises when its layers are not where these expect them.
-                if is_shortage(error):
+                if is_shortage(error) and device.name != "cpu":
                     raise
                 log.info("no packed forward with %s, %s: %s", make, attend, str(error).partition("\n")[0])
             if device.name.startswith("cuda"):

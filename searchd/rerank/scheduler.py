@@ -158,7 +158,7 @@ class Scheduler:
             return [batch_of(batch.model, rest, batch.waited, halved=batch.halved)] if rest else []
         if len(batch.places) > 1 and batch.tokens > self.memory.most_tokens(batch.model.fingerprint):
             return halves(batch)  # formed before that was known, or part of what did not fit
-        started = time.perf_counter()
+        begun, started = self._clock(), time.perf_counter()
         try:
             scores = self._forward(batch)
         except BaseException as error:
@@ -174,12 +174,12 @@ class Scheduler:
             self._note(batch)
             self._tickets.scored(batch, scores)
             return []
-        return self._short(batch)  # here the error is gone, and with its frames the tensors that they held
+        return self._short(batch, begun)  # here the error is gone, and with its frames the tensors that they held
 
-    def _short(self, batch: Batch) -> list[Batch]:
+    def _short(self, batch: Batch, begun: float) -> list[Batch]:
         """Remember that a batch did not fit; return its halves, unless it is one pair or its model is left alone now."""
         name, places = batch.model.fingerprint, batch.places
-        self.memory.ran_out(name, batch.tokens, len(places), halved=batch.halved)
+        self.memory.ran_out(name, batch.tokens, len(places), begun=begun, halved=batch.halved)
         try:
             self.memory.check(name)
         except Busy as busy:

@@ -166,7 +166,7 @@ class RerankerCache:
                 continue
             try:
                 self.of(stage).score(warm_up_of(stage), WARM_UP)
-            except (RuntimeError, IndexError, TypeError, Busy, BadScores) as error:
+            except (RuntimeError, IndexError, TypeError, MemoryError, Busy, BadScores) as error:
                 raise ConfigError(f"stage {stage.name!r}: model {stage.model!r} does not run: {error}") from error
 
     def tokenizers(self, stages: Iterable[Stage] | None = None) -> list[PassageTokenizer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -139,7 +140,7 @@ def test_while_the_model_is_left_alone_what_is_stored_is_scored(reranker: LateRe
     assert vectors is not None
     stored = PassageText(TEXTS["a"], vectors={reranker.model.stored_as: vectors})
     for _ in range(SHORTAGES):
-        short.memory.ran_out(reranker.fingerprint, 100, 2, halved=False)
+        short.memory.ran_out(reranker.fingerprint, 100, 2, begun=time.monotonic(), halved=False)
     request = ScoreRequest(QUERY, 128)
     assert alone.fits(request, [stored, PassageText(TEXTS["b"])], 9.0) == 2
     with pytest.raises(PartScores, match="ran out of memory") as caught:

@@ -21,7 +21,7 @@ from indexer.errors import Busy, ConfigError
 from searchd.rerank import scheduler as module
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.local import LocalReranker, Pair
-from searchd.rerank.memory import CLEAN, FIRST_WAIT_S, MOST_WAIT_S, PAUSE_S, SHORTAGES, WITHIN_S, is_shortage
+from searchd.rerank.memory import CLEAN, FIRST_WAIT_S, MOST_WAIT_S, PAUSE_S, SHORTAGES, WITHIN_S, Memory, is_shortage
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.table import RERANKERS, RerankerCache
 from searchd.rerank.types import PartScores, Reranker
@@ -80,6 +80,9 @@ def retries(scheduler: Scheduler) -> float | None:
             RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
             True,
         ),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9.00 GB, max allowed: 9.07 GB)."), True),
+        (RuntimeError("bfc_arena.cc:376 Failed to allocate memory for requested buffer of size 9"), True),
+        (RuntimeError("std::bad_alloc"), True),
         (MemoryError(), True),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
         (ValueError("out of range"), False),
@@ -87,6 +90,20 @@ def retries(scheduler: Scheduler) -> float | None:
 )
 def test_what_is_a_shortage_of_memory(error: Exception, short: bool) -> None:
     assert is_shortage(error) is short
+
+
+def test_batches_that_run_out_side_by_side_are_one_shortage(now: list[float]) -> None:
+    memory = Memory(lambda: now[0])
+    for _ in range(2 * SHORTAGES):  # all begun before the first of them ended
+        now[0] += 0.01
+        memory.ran_out("a", 1000, 4, begun=1000.0, halved=False)
+    memory.check("a")
+    for _ in range(SHORTAGES - 1):
+        begun = now[0]
+        now[0] += 1.0
+        memory.ran_out("a", 100, 4, begun=begun, halved=False)
+    with pytest.raises(Busy, match="ran out of memory"):
+        memory.check("a")
 
 
 def test_a_batch_of_the_cpu_that_does_not_fit_is_one() -> None:
@@ -279,7 +296,7 @@ def test_without_any_memory_a_request_ends_after_few_tries(scheduler: Scheduler)
 
 def short(scheduler: Scheduler, model: SmallMemory) -> None:
     """Let a batch of a model run out of memory."""
-    scheduler.memory.ran_out(model.fingerprint, 10_000, 2, halved=False)
+    scheduler.memory.ran_out(model.fingerprint, 10_000, 2, begun=scheduler.memory._clock(), halved=False)
 
 
 def test_three_batches_within_a_minute_close_the_model_for_a_minute(scheduler: Scheduler, now: list[float]) -> None:

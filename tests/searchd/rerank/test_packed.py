@@ -101,15 +101,18 @@ def test_int8_is_for_a_cpu_alone(tmp_path: Path) -> None:
     assert packed_forward(model, texts, "int8", elsewhere) is None
 
 
-def test_a_device_that_is_full_is_no_reason_for_a_slower_way(tmp_path: Path) -> None:
+def test_a_gpu_that_is_full_is_no_reason_for_a_slower_way_and_a_cpu_is(tmp_path: Path) -> None:
     model, texts = loaded(write_tiny(tmp_path / "tiny"))
 
     def full(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     model.bert.embeddings.LayerNorm.register_forward_hook(full)
+    device = Device(Settings(device="cpu"))
+    assert packed_forward(model, texts, "float32", device) is None
+    device.__dict__["name"] = "mps"
     with pytest.raises(torch.OutOfMemoryError):
-        packed_forward(model, texts, "float32", Device(Settings(device="cpu")))
+        packed_forward(model, texts, "float32", device)
 
 
 def test_a_model_whose_layers_do_something_else_is_found_out(tmp_path: Path) -> None:
