@@ -205,6 +205,8 @@ class Cascade:
             # Of a listwise order all have a place, though not all windows were ordered.
             return None if len(found) < len(batch) else _End("partial", str(part))
         except TimeoutError as error:
+            if wish.cancelled():
+                return _End("partial" if logits else "skipped", CALLER_GONE)
             said = str(error)
             if not said and done:
                 return out_of_time(work.limit, logits, work.entering)

@@ -312,6 +312,22 @@ def test_a_caller_who_goes_away_ends_it() -> None:
     assert sorted(letters(ordered)) == sorted(MANY)
 
 
+def test_a_caller_who_goes_away_while_a_model_loads_is_no_failure_of_it() -> None:
+    gone: list[int] = []
+
+    class Loading(Listed):
+        def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
+            gone.append(1)
+            raise TimeoutError("its model is still being loaded")
+
+    stage = Stage(name="small", budget_ms=400)
+    _, (report,) = rerank(fused("abc"), (stage, Loading(RISING)), cancelled=lambda: bool(gone))
+    assert (report.status, report.reason) == ("skipped", "the caller went away")
+    gone.clear()
+    _, (report,) = rerank(fused("abc"), (stage, Loading(RISING)))
+    assert (report.status, report.reason) == ("failed", "its model is still being loaded")
+
+
 def test_a_reranker_is_told_its_place_instruction_policy_and_deadline() -> None:
     clock = Clock()
     first = (Stage(name="small", long="beginning", max_length=32, budget_ms=500), Listed(RISING))
