@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
+from indexer.tokens import PassageTokenizer
 from searchd.rerank.local import LocalReranker
 from searchd.rerank.onnx_export import export_onnx
 from searchd.rerank.scheduler import Scheduler
@@ -63,11 +65,16 @@ def test_stages_that_are_on_have_theirs_once_and_what_cannot_be_read_is_left_out
     )
     far = Stage(name="far", kind="listwise", model="m", url="http://127.0.0.1:9")
     profiles = {"default": Profile(stages=stages), "other": Profile(stages=(far,))}
-    found = StageTokenizers(Settings(profiles=profiles), list, clock=lambda: now[0])
+    loaded: list[PassageTokenizer] = []
+    found = StageTokenizers(Settings(profiles=profiles), lambda: loaded, clock=lambda: now[0])
     with caplog.at_level(logging.WARNING):
         assert len(found()) == len(found()) == 1
     assert len(caplog.records) == 1, "each try may take seconds"
     assert str(later) in caplog.text
+    (read,) = found()
+    loaded.append(PassageTokenizer(Tokenizer.from_file(str(there / "tokenizer.json"))))
+    assert found() == [read, *loaded]
+    loaded.clear()
 
     later.mkdir()
     (later / "tokenizer.json").write_text("{")
