@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +47,12 @@ def state_dict(name: str) -> dict[str, torch.Tensor]:
     return tensors | {f"bert.{tensor}": shared[tensor] for tensor in SHARED}
 
 
-def depth_of(tensors: Iterable[str]) -> int:
-    """Return how many layers a model has, by the names of its tensors: the small one has fewer than what it began as."""
-    return len({name.split(".")[3] for name in tensors if name.startswith("bert.encoder.layer.")})
+def sizes_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, int]:
+    """Return in what a model's configuration differs from the embedder's: the small one has fewer and narrower layers."""
+    return {
+        "num_hidden_layers": len({name.split(".")[3] for name in tensors if name.startswith("bert.encoder.layer.")}),
+        "intermediate_size": len(tensors["bert.encoder.layer.0.intermediate.dense.bias"]),
+    }
 
 
 def load(name: str, dtype: torch.dtype) -> BertForSequenceClassification:
@@ -58,7 +61,8 @@ def load(name: str, dtype: torch.dtype) -> BertForSequenceClassification:
         from transformers import BertConfig, BertForSequenceClassification
 
     tensors = state_dict(name)
-    config = BertConfig.from_pretrained(house_folder(), num_labels=1, num_hidden_layers=depth_of(tensors))
+    sizes: dict[str, Any] = sizes_of(tensors)
+    config = BertConfig.from_pretrained(house_folder(), num_labels=1, **sizes)
     model = BertForSequenceClassification(config)
     missing, unexpected = model.load_state_dict(tensors, strict=False)
     absent = [tensor for tensor in missing if not tensor.endswith("position_ids")]
@@ -84,7 +88,7 @@ def export(name: str, folder: Path) -> None:
         "id2label": {"0": "LABEL_0"},
         "label2id": {"LABEL_0": 0},
         "dtype": "float32",
-        "num_hidden_layers": depth_of(tensors),
+        **sizes_of(tensors),
         "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"},
     }
     config.pop("torch_dtype", None)

@@ -154,7 +154,7 @@ class Runner:
         yield card
         if options.small:
             layers = options.small_layers or every_second(fitted)
-            small = shrunk(fitted, layers, self.folder / "small-start")
+            small = shrunk(fitted, layers, self.folder / "small-start", groups, options.distil)
             kept = fit(small, groups, self.folder / "small", options.distil, step("distilling"), fitted, layers)
             label = f"{card.name} {card.version}"
             yield self._stored(options.small, label, kept, groups, options.distil, small=True)

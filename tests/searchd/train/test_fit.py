@@ -145,8 +145,8 @@ def test_a_small_model_begins_with_every_second_layer_and_comes_to_score_like_it
     fitted = fit(base, groups(), tmp_path / "base", SETTINGS, ignore)
     layers = every_second(fitted)
     assert layers == (1,)
-    small = shrunk(fitted, layers, tmp_path / "start")
-    key = "bert.encoder.layer.{}.output.dense.weight"
+    small = shrunk(fitted, layers, tmp_path / "start", groups(), SETTINGS)
+    key = "bert.encoder.layer.{}.attention.output.dense.weight"
     assert torch.equal(tensors(small)[key.format(0)], tensors(fitted)[key.format(1)])
     assert key.format(1) not in tensors(small)
     losses: list[float] = []
@@ -165,7 +165,7 @@ def test_a_small_model_begins_with_every_second_layer_and_comes_to_score_like_it
 
 def test_layers_that_a_model_has_not_are_refused(base: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"\[5\] cannot be taken from a model of 2"):
-        shrunk(base, (5,), tmp_path / "start")
+        shrunk(base, (5,), tmp_path / "start", groups(), SETTINGS)
 
 
 def test_groups_of_like_length_stand_together_and_none_is_lost() -> None:
