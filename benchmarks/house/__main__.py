@@ -19,10 +19,7 @@ ALONE = ("average", "shrink")
 
 
 def main() -> None:
-    """Make the corpus, fit the base model, distil the small one, package the base.
-
-    The small one stays in WORK_DIR/house/imitate/model: nothing serves it while it is worse than no reranking.
-    """
+    """Make the corpus, fit the base model, distil the small one, package both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--processes", type=int, default=1, help="processes that fit together, a thread each")
@@ -34,9 +31,10 @@ def main() -> None:
         run(sys.executable, HERE / "faqs.py", work)
     run(sys.executable, HERE / "train.py", work, "prepare")
     several = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", arguments.processes]
-    for phase in ("first", "second", "near", "mixed", "wide", "long", "average", "shrink", "small", "imitate"):
+    for phase in ("first", "second", "near", "mixed", "wide", "long", "average", "shrink", "small"):
         run(*([sys.executable] if phase in ALONE else several), HERE / "train.py", work, phase)
-    run(sys.executable, HERE / "package.py", work / "house" / "average" / "model", "rerank-base")
+    for folder, name in (("average", "rerank-base"), ("small", "rerank-small")):
+        run(sys.executable, HERE / "package.py", work / "house" / folder / "model", name)
 
 
 def run(*command: object) -> None:

@@ -4,7 +4,7 @@
 
 One process with `python` instead of torchrun. Phases in their order: `prepare` the groups (in one process); `first`, `second`,
 `near`, `mixed`, `wide`, `long` fit the base model, each from the one before; `average` (in one process) takes the mean of
-the last three; `shrink` (in one process), `small` and `imitate` distil it.
+the last three; `shrink` (in one process) and `small` distil it.
 WORK_DIR/house keeps vectors, groups, held-out queries, checkpoints and models, WORK_DIR/house-faqs those of FAQs.
 """
 
@@ -36,16 +36,14 @@ from searchd.train.mining import MiningSettings
 from searchd.train.options import TrainOptions, fit_settings
 from searchd.train.prepare import GROUPS, PrepareSettings
 from searchd.train.run import Runner
-from searchd.train.shrink import shrunk
+from searchd.train.shrink import every_second, shrunk
 from searchd.train.types import Group
 
-LAYERS = (2, 5)
-"""Of the base, that the small model begins with and imitates."""
 DOCUMENTS = PrepareSettings(groups=11_000, held_out=150, mining=MiningSettings(negatives=5))
 FAQS = PrepareSettings(groups=9_500, held_out=150, mining=MiningSettings(negatives=5))
 NEGATIVES = 3
 """Of those mined, that a group of the last phases has: more questions teach more than more negatives."""
-TURNS = {"wide": (0, 1, 2), "long": (3,), "imitate": (4, 5, 6)}
+TURNS = {"wide": (0, 1, 2), "long": (3,), "small": (4, 5, 6)}
 """Of the choice of negatives: a phase of several meets each question as often."""
 FIRST = FitSettings(
     groups_at_once=8, epochs=3, max_steps=150, learning_rate=4e-5, warmup_steps=40, schedule="constant_with_warmup",
@@ -64,11 +62,9 @@ WIDE = replace(
     schedule="constant_with_warmup",
 )  # fmt: skip
 LONG = replace(WIDE, max_steps=0, seed=13, max_length=192, warmup_steps=40, schedule="linear")
-SMALL = replace(MIXED, max_steps=650, learning_rate=2e-4, seed=11)
-IMITATE = replace(SMALL, max_steps=2000, epochs=1, learning_rate=3e-4, seed=14, max_length=128, warmup_steps=40)
+SMALL = replace(MIXED, max_steps=2400, epochs=1, learning_rate=4e-4, seed=14, max_length=128, warmup_steps=60)
 PHASES = {
-    "first": FIRST, "second": SECOND, "near": NEAR, "mixed": MIXED, "wide": WIDE, "long": LONG,
-    "small": SMALL, "imitate": IMITATE,
+    "first": FIRST, "second": SECOND, "near": NEAR, "mixed": MIXED, "wide": WIDE, "long": LONG, "small": SMALL
 }  # fmt: skip
 AVERAGED = ("mixed", "wide", "long")
 ODD = re.compile(r"[_()\[\]<>{}=\\|@$]|::|->|\w/\w|\.\w|[a-z][A-Z]|^\W")
@@ -168,12 +164,12 @@ def main() -> None:
         average([house / name / "model" for name in AVERAGED], fitted.parent)
         return
     if phase == "shrink":
-        shrunk(fitted, LAYERS, small)
+        shrunk(fitted, every_second(fitted), small, groups_of("small", work), SMALL)
         return
     here = replace(fit_settings(settings, PHASES[phase]), threads=arguments.threads)
     before = dict(zip(PHASES, (None, *PHASES), strict=False))[phase]
     start = small if phase == "small" else house / before / "model" if before else packaged
-    teacher, layers = (fitted, LAYERS) if phase in ("small", "imitate") else (None, ())
+    teacher, layers = (fitted, every_second(fitted)) if phase == "small" else (None, ())
     groups = groups_of(phase, work)
     fit(start, groups, house / phase, here, lambda a, b, c: said(f"fitting {phase} {c}", a, b), teacher, layers)
 

@@ -90,7 +90,10 @@ async def healthz(request: AnyRequest) -> Alive:
         answer_example={
             "status": "ok",
             "parts": {"database": "ok", "rerankers": "ok", "worker": "off in this process"},
-            "paths": {"rerank-base": "cross_encoder, int8, packed sequences"},
+            "paths": {
+                "rerank-base": "cross_encoder, bfloat16, packed sequences",
+                "rerank-small": "cross_encoder, bfloat16, packed sequences",
+            },
         },
     ).opt(),
 )  # fmt: skip

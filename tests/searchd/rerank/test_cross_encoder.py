@@ -44,23 +44,31 @@ def loaded(name: str, device: Device) -> Reranker:
     return load_cross_encoder(Stage(name="large", model=name), SETTINGS, Scheduler(device))
 
 
+@pytest.fixture(scope="module", params=house.HOUSE_MODELS)
+def packaged(request: pytest.FixtureRequest) -> str:
+    """The name of a packaged model."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("exported") / "base"
-    house.export("rerank-base", folder)
+def exported(packaged: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "model"
+    house.export(packaged, folder)
     return folder
 
 
 # -- the packaged model ---------------------------------------------------------------------------------------------
 
 
-def test_the_packaged_model_prefers_what_answers(device: Device) -> None:
-    scores = scored(loaded("rerank-base", device), QUERY, PASSAGES, 128)
+def test_the_packaged_model_prefers_what_answers(packaged: str, device: Device) -> None:
+    scores = scored(loaded(packaged, device), QUERY, PASSAGES, 128)
     assert scores[0] > scores[1] + 1
 
 
-def test_exported_it_is_an_ordinary_cross_encoder_with_equal_logits(exported: Path, device: Device) -> None:
-    ours = scored(loaded("rerank-base", device), QUERY, PASSAGES, 512)
+def test_exported_it_is_an_ordinary_cross_encoder_with_equal_logits(
+    packaged: str, exported: Path, device: Device
+) -> None:
+    ours = scored(loaded(packaged, device), QUERY, PASSAGES, 512)
     theirs = CrossEncoder(str(exported), device="cpu", local_files_only=True)
     predicted = theirs.predict([(QUERY, passage) for passage in PASSAGES], show_progress_bar=False)
     np.testing.assert_allclose(ours, predicted, atol=1e-4)
@@ -68,10 +76,10 @@ def test_exported_it_is_an_ordinary_cross_encoder_with_equal_logits(exported: Pa
     np.testing.assert_allclose(ours, again, atol=1e-4)
 
 
-def test_bfloat16_gives_float32_logits_close_to_float32s(device: Device) -> None:
-    full = scored(loaded("rerank-base", device), QUERY, PASSAGES, 128)
+def test_bfloat16_gives_float32_logits_close_to_float32s(packaged: str, device: Device) -> None:
+    full = scored(loaded(packaged, device), QUERY, PASSAGES, 128)
     other = Device(Settings(dtype="bfloat16", threads=1))
-    half = scored(loaded("rerank-base", other), QUERY, PASSAGES, 128)
+    half = scored(loaded(packaged, other), QUERY, PASSAGES, 128)
     other.close()
     assert half.dtype == np.float32
     assert np.abs(full - half).max() < 0.1
@@ -80,7 +88,7 @@ def test_bfloat16_gives_float32_logits_close_to_float32s(device: Device) -> None
 def test_it_is_exported_only_where_nothing_is(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not empty"):
         house.export("rerank-base", exported)
-    with pytest.raises(InputError, match="no packaged model 'other'; there are: rerank-base"):
+    with pytest.raises(InputError, match="no packaged model 'other'; there are: rerank-base, rerank-small"):
         house.export("other", tmp_path / "other")
     assert not (tmp_path / "other").exists()
     (tmp_path / "file").touch()
@@ -114,7 +122,7 @@ def refused(name: str, device: Device, match: str) -> None:
     with pytest.raises(ConfigError, match=match) as caught:
         loaded(name, device)
     assert f"stage model {name!r} cannot be loaded" in str(caught.value)
-    assert "`model` takes a packaged name (rerank-base)" in str(caught.value)
+    assert "`model` takes a packaged name (rerank-base, rerank-small)" in str(caught.value)
 
 
 def test_a_folder_that_is_not_there_is_refused(device: Device, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def run(*arguments: str) -> Result:
 
 
 def test_a_collection_makes_a_base_and_a_small_model_that_can_be_promoted_and_taken_back(
-    data_dir: Path, tmp_path: Path
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = write_tiny(tmp_path / "tiny")
     settings = Settings(data_dir=str(data_dir))
@@ -82,16 +82,21 @@ def test_a_collection_makes_a_base_and_a_small_model_that_can_be_promoted_and_ta
     assert "nDCG@10" in run("models", "show", "rerank-base").output
     forced = run("models", "promote", "rerank-base", "v1", "--force")
     assert "rerank-base v1: promoted by force" in forced.output
-    assert "It serves from the next start on, in default.small, default.large." in forced.output
+    assert "It serves from the next start on, in default.large." in forced.output
+    forced = run("models", "promote", "rerank-small", "v1", "--force")
+    assert "It serves from the next start on, in default.small." in forced.output
+    assert "rerank-small packaged is in use." in run("models", "rollback", "rerank-small").output
     listed = run("models", "list").output
     assert max(map(len, listed.splitlines())) <= 80
     assert [line.split()[:3] for line in listed.splitlines()[1:]] == [
         ["rerank-base", "packaged", "sha256"],
+        ["*", "rerank-small", "packaged"],
         ["*", "rerank-base", "v1"],
-        ["rerank-base", "v2", listed.splitlines()[3].split()[2]],
-        ["rerank-small", "v1", listed.splitlines()[4].split()[2]],
-        ["rerank-small", "v2", listed.splitlines()[5].split()[2]],
+        ["rerank-base", "v2", listed.splitlines()[4].split()[2]],
+        ["rerank-small", "v1", listed.splitlines()[5].split()[2]],
+        ["rerank-small", "v2", listed.splitlines()[6].split()[2]],
     ]
+    monkeypatch.setenv("SEARCHD_PROFILES", '{"default": {"stages": [{"name": "large", "model": "rerank-base"}]}}')
     assert "No stage runs rerank-small yet" in run("models", "promote", "rerank-small", "v1", "--force").output
     assert "rerank-base packaged is in use." in run("models", "rollback", "rerank-base").output
     assert registry.promoted(settings, "rerank-base") is None
