@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import random
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -49,6 +50,27 @@ def repacked(content: bytes, changed: dict[str, bytes], *, level: int = 9) -> by
     return body.getvalue()
 
 
+def zip64_lie(content: bytes, name: bytes, *, packed: int | None = None, offset: int | None = None) -> bytes:
+    """Return a zip archive whose directory gives a member another packed size or place, in the fields for large ones."""
+    lied = bytearray(content)
+    end = lied.rindex(b"PK\x05\x06")
+    entry = struct.unpack_from("<I", lied, end + 16)[0]
+    length, extra, comment = struct.unpack_from("<3H", lied, entry + 28)
+    while lied[entry + 46 : entry + 46 + length] != name:
+        entry += 46 + length + extra + comment
+        length, extra, comment = struct.unpack_from("<3H", lied, entry + 28)
+    values = b""
+    for value, place in ((packed, 20), (offset, 42)):
+        if value is not None:
+            lied[entry + place : entry + place + 4] = b"\xff" * 4
+            values += struct.pack("<Q", value)
+    added = struct.pack("<HH", 1, len(values)) + values
+    struct.pack_into("<H", lied, entry + 30, extra + len(added))
+    struct.pack_into("<I", lied, end + 12, struct.unpack_from("<I", lied, end + 12)[0] + len(added))
+    lied[entry + 46 + length : entry + 46 + length] = added
+    return bytes(lied)
+
+
 def encrypted_pdf(algorithm: str) -> bytes:
     writer = pypdf.PdfWriter(clone_from=io.BytesIO(samples.pdf_file()))
     writer.encrypt("secret", algorithm=algorithm)
@@ -81,6 +103,9 @@ def _office() -> Iterator[Hostile]:
     yield "truncated.docx", word[: len(word) // 2]
     yield "directory-lost.docx", word[:-80]
     yield "flipped.docx", _flipped(word)
+    yield "beyond.docx", zip64_lie(word, inner.encode(), offset=2**64 - 1)
+    bomb = repacked(samples.docx_file(), {inner: _DOCX_HEAD + b" " * 100_000_000 + _DOCX_TAIL})
+    yield "bomb-of-one-that-lies.docx", zip64_lie(bomb, inner.encode(), packed=2**62)
     yield "slides-as.docx", slides
     yield "empty.docx", repacked(word, {inner: _DOCX_HEAD + _DOCX_TAIL})
     yield "encrypted.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512) + "EncryptedPackage".encode("utf-16-le")

@@ -19,9 +19,9 @@ MAX_RATIO: Final = 100
 RATIO_FROM_BYTES: Final = 1_000_000
 """Small members may compress better than MAX_RATIO; only larger ones are suspect."""
 DAMAGE: Final = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, ValueError
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, ValueError, OverflowError
 )  # fmt: skip
-"""What zipfile and its four decompressors raise on damaged archives; bz2 raises OSError."""
+"""What zipfile and its four decompressors raise on damaged archives; bz2 raises OSError, a member beyond 2^63 OverflowError."""
 _STEP_BYTES: Final = 1 << 16
 _NESTED: Final = (
     b"PK\x03\x04",
@@ -55,13 +55,13 @@ def check_office(content: bytes, required: str) -> None:
                 raise failure("malformed", f"no {required} in it: not the office file its name says")
             total = 0
             for member in members:
-                total += _inflate(archive, member, MAX_UNPACKED_BYTES - total)
+                total += _inflate(archive, member, min(member.compress_size, len(content)), MAX_UNPACKED_BYTES - total)
     except DAMAGE as error:
         raise failure("malformed", f"damaged archive: {error}") from error
 
 
-def _inflate(archive: zipfile.ZipFile, member: zipfile.ZipInfo, allowed: int) -> int:
-    """Unpack one member into nothing and return its true size."""
+def _inflate(archive: zipfile.ZipFile, member: zipfile.ZipInfo, packed: int, allowed: int) -> int:
+    """Unpack one member, of at most `packed` bytes, into nothing and return its true size."""
     if member.flag_bits & 0x1:
         raise failure("encrypted", f"member {member.filename!r} is protected by a password")
     size = 0
@@ -72,7 +72,7 @@ def _inflate(archive: zipfile.ZipFile, member: zipfile.ZipInfo, allowed: int) ->
             size += len(step)
             if size > allowed:
                 raise failure("unpacks_too_large", f"unpacks to more than {MAX_UNPACKED_BYTES // 1_000_000} MB")
-            if size > RATIO_FROM_BYTES and size > MAX_RATIO * max(1, member.compress_size):
+            if size > RATIO_FROM_BYTES and size > MAX_RATIO * max(1, packed):
                 raise failure(
                     "unpacks_too_large", f"member {member.filename!r} unpacks to over {MAX_RATIO} times its size"
                 )

@@ -25,6 +25,8 @@ EXPECTED = {
     "locked-member.docx": "encrypted",
     "truncated.docx": "malformed",
     "empty.docx": "empty",
+    "beyond.docx": "malformed",
+    "bomb-of-one-that-lies.docx": "unpacks_too_large",
     "encrypted-rc4.pdf": "encrypted",
     "no-pages.pdf": "empty",
     "deep.jsonl": "malformed",

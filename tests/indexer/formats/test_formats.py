@@ -16,6 +16,7 @@ from indexer.formats.metadata import flatten_metadata
 from indexer.formats.table import format_of, parse
 from indexer.types import ParsedText
 from tests import samples
+from tests.hostile import zip64_lie
 
 
 def parts(document: ParsedText) -> list[tuple[str, tuple[str, ...], str]]:
@@ -157,6 +158,13 @@ def test_an_archive_damaged_anywhere_is_sound_or_a_named_failure(method: int) ->
             codes.add(failed.code)
     assert "malformed" in codes
     assert codes <= {"malformed", "encrypted", "unpacks_too_large"}
+
+
+def test_an_archive_whose_directory_points_beyond_every_file_is_malformed() -> None:
+    lying = zip64_lie(samples.docx_file(), b"word/document.xml", offset=2**64 - 1)
+    with pytest.raises(ParseFailure) as failed:
+        check_office(lying, "word/document.xml")
+    assert failed.value.code == "malformed"
 
 
 def test_metadata_is_flattened_and_nulls_go() -> None:
