@@ -45,11 +45,11 @@ class CachedReranker:
 
     def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
         """See `Reranker.fits`."""
-        return self._rest(request, passages, self._cache.found(self._keys(request, passages))).fits(seconds)
+        return self._rest(request, passages).fits(seconds)
 
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         """See `Reranker.at_once`."""
-        return self._rest(request, passages, self._cache.found(self._keys(request, passages))).at_once()
+        return self._rest(request, passages).at_once()
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """See `Reranker.score`."""
@@ -58,13 +58,14 @@ class CachedReranker:
         missing = unknown(scores)
         self._note(len(keys) - len(missing), len(missing))
         try:
-            self._rest(request, passages, scores).score(scores)
+            Rest(self._reranker, request, passages, missing).score(scores)
         finally:
             self._cache.keep([keys[place] for place in missing], scores[missing])
         return scores
 
-    def _rest(self, request: ScoreRequest, passages: Sequence[PassageText], scores: NDArray[np.float32]) -> Rest:
-        return Rest(self._reranker, request, passages, unknown(scores))
+    def _rest(self, request: ScoreRequest, passages: Sequence[PassageText]) -> Rest:
+        missing = unknown(self._cache.found(self._keys(request, passages)))
+        return Rest(self._reranker, request, passages, missing)
 
     def _keys(self, request: ScoreRequest, passages: Sequence[PassageText]) -> list[bytes]:
         period = "" if self._kept_s is None else f" {self._clock() // self._kept_s:.0f}"

@@ -66,15 +66,15 @@ class LateReranker:
 
     def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
         """See `Reranker.fits`; what is stored takes no time worth counting, and no memory."""
-        return self._rest(request, passages).fits(seconds)
+        return self._rest(request, passages, self._found(request, passages)).fits(seconds)
 
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         """See `Reranker.at_once`; what is stored comes along."""
-        return self._rest(request, passages).at_once()
+        return self._rest(request, passages, self._found(request, passages)).at_once()
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """See `Reranker.score`."""
-        found = [self._stored(request, passage) for passage in passages]
+        found = self._found(request, passages)
         scores = np.full(len(passages), np.nan, dtype=np.float32)
         known = {place: stored for place, stored in enumerate(found) if stored is not None}
         if known:
@@ -82,17 +82,19 @@ class LateReranker:
             job = partial(self.model.query_array, query)
             asked = self._device.run(job, priority=Priority.QUERY, deadline=request.deadline)
             scores[list(known)] = max_sims(asked, [stored.vectors for stored in known.values()], mean=self.model.mean)
-        self._rest(request, passages).score(scores)
+        self._rest(request, passages, found).score(scores)
         return scores
 
-    def _rest(self, request: ScoreRequest, passages: Sequence[PassageText]) -> Rest:
-        places = [place for place, passage in enumerate(passages) if self._stored(request, passage) is None]
-        return Rest(self._computing, request, passages, places)
+    def _rest(
+        self, request: ScoreRequest, passages: Sequence[PassageText], found: Sequence[TokenVectors | None]
+    ) -> Rest:
+        missing = [place for place, stored in enumerate(found) if stored is None]
+        return Rest(self._computing, request, passages, missing)
 
-    def _stored(self, request: ScoreRequest, passage: PassageText) -> TokenVectors | None:
-        """Return a passage's stored vectors, unless the request's length would have it read in parts, or cut."""
-        stored = passage.vectors.get(self.model.stored_as)
-        return stored if stored is not None and stored.tokens <= request.max_length else None
+    def _found(self, request: ScoreRequest, passages: Sequence[PassageText]) -> list[TokenVectors | None]:
+        """Return each passage's stored vectors; None where the request's length would have it read in parts, or cut."""
+        stored = [passage.vectors.get(self.model.stored_as) for passage in passages]
+        return [one if one is not None and one.tokens <= request.max_length else None for one in stored]
 
 
 def max_sims(query: NDArray[np.float32], passages: Sequence[NDArray[np.float16]], *, mean: bool) -> NDArray[np.float32]:
