@@ -3,6 +3,7 @@ questions are added as JSON lines, of which a crash may cut the last one short."
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,10 +28,13 @@ def write_lines(path: Path, rows: Iterable[Any]) -> int:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a small file by one rename: what a full disk or a kill stops is not there, or as it was."""
-    draft = path.with_name(f"{path.name}.draft")
-    draft.write_bytes(content)
-    draft.replace(path)
+    """Write a small file by one rename: what a full disk or a kill stops is not there, or as it was.
+
+    Several processes of one fit may write the same one at once, each its own draft.
+    """
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", suffix=".draft", delete=False) as draft:
+        draft.write(content)
+    Path(draft.name).replace(path)
 
 
 def read_lines(path: Path, kind: type[T]) -> Iterator[T]:
