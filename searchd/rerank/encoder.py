@@ -55,6 +55,8 @@ class BertEncoder:
 
     def __init__(self, model: Any, make: Make, attend: Attention) -> None:
         """Take a loaded model. Raises: ValueError if it is of another kind."""
+        import torch
+
         config = model.config
         if config.model_type not in BODIES or getattr(config, "hidden_act", "") != "gelu":
             raise ValueError(f"{config.model_type} layers are not built here")
@@ -68,6 +70,8 @@ class BertEncoder:
         self.device: torch.device = self._embeddings.word_embeddings.weight.device
         self._dtype: torch.dtype = body.encoder.layer[0].output.dense.weight.dtype
         on_cpu = self.device.type == "cpu"
+        # int8 layers code hidden states as they come: rounding them first costs more time than it saves.
+        self._given: torch.dtype = torch.float32 if make is Int8Linear else self._dtype
         self._norm = _norm(self._embeddings.LayerNorm, precise=on_cpu)
         self._layers = [_layer(one, make, precise=on_cpu) for one in body.encoder.layer]
         self.first_position = int(config.pad_token_id) + 1 if BODIES[config.model_type] == "roberta" else 0
@@ -98,11 +102,11 @@ class BertEncoder:
 
     def _run(self, layer: Layer, hidden: torch.Tensor, packed: Packed, *, first_only: bool = False) -> torch.Tensor:
         """Return what a layer makes of [tokens, width], or of the first tokens of sequences alone."""
-        mixed = self._attend(layer.qkv(hidden.to(self._dtype)), packed, self._heads, None, first_only)
+        mixed = self._attend(layer.qkv(hidden.to(self._given)), packed, self._heads, None, first_only)
         if first_only:
             hidden = hidden.index_select(0, packed.firsts)
         hidden = layer.attention_norm(layer.attention_out(mixed) + hidden)
-        normed: torch.Tensor = layer.norm(layer.feed_forward(hidden.to(self._dtype)) + hidden)
+        normed: torch.Tensor = layer.norm(layer.feed_forward(hidden.to(self._given)) + hidden)
         return normed
 
 

@@ -2,8 +2,9 @@
 
 Weights by output channel, symmetric; activations by fixed scales found on example texts, to 8 bits without sign, which is
 what the integer dot product of CPUs takes. Scales are fixed, or a score would depend on its batch. Inputs that are large
-are made smaller and their weights larger (SmoothQuant, Xiao et al., ICML 2023); the few hidden channels of a feed-forward
-block that are largest go round it as precise as they come (as in LLM.int8, Dettmers et al., NeurIPS 2022).
+are made smaller and their weights larger (SmoothQuant, Xiao et al., ICML 2023), the largest are given several times, a
+part each (outlier channel splitting, Zhao et al., ICML 2019); the few hidden channels of a feed-forward block that are
+largest go round it as precise as they come (as in LLM.int8, Dettmers et al., NeurIPS 2022).
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from searchd.rerank.linears import PackedLinear
 if TYPE_CHECKING:
     import torch
 
-LINEAR_SMOOTHING, UP_SMOOTHING = 0.5, 0.8
-"""How much of an activation's range goes into its weights; what enters an up-projection has the largest outliers."""
+SMOOTHING = 0.5
+"""How much of an activation's range goes into its weights."""
+COPIES = 32
+"""Input channels that are given again, those of the largest ranges several times."""
 APART = 48
 """Hidden channels that are larger than all others by far: one scale for all would be theirs."""
 HEADROOM = 1.15
@@ -76,20 +79,28 @@ class Weights:
 
 
 class Settled:
-    """An int8 layer that codes its inputs itself, by the ranges that were noted."""
+    """An int8 layer that codes its inputs itself, by the ranges that were noted.
 
-    def __init__(self, noted: Noted, smoothing: float) -> None:
+    A channel that is given k times is rounded at k different points of a step, so that the codes sum to what k times as many
+    steps would give: floor(v) + floor(v + 1/k) + .. + floor(v + (k-1)/k) = floor(k v) (Hermite's identity).
+    """
+
+    def __init__(self, noted: Noted) -> None:
         import torch
 
         reach = torch.maximum(noted.highest.abs(), noted.lowest.abs()).clamp(min=1e-5)
-        smooth = reach**smoothing / noted.weight.abs().amax(dim=0).clamp(min=1e-3) ** (1 - smoothing)
-        lowest = float((noted.lowest / smooth).min().clamp(max=0)) * HEADROOM
-        highest = float((noted.highest / smooth).max().clamp(min=1e-5)) * HEADROOM
-        self._coded = scale_of(lowest, highest)
+        smooth = reach**SMOOTHING / noted.weight.abs().amax(dim=0).clamp(min=1e-3) ** (1 - SMOOTHING)
+        copies = copies_of(reach / smooth, min(COPIES, len(reach)))
+        most = smooth * copies
+        lowest, highest = float((noted.lowest / most).min().clamp(max=0)), float((noted.highest / most).max())
+        self._coded = scale_of(lowest * HEADROOM, max(highest, 1e-5) * HEADROOM)
         scale, zero = self._coded
-        self._inverse = 1 / (smooth * scale)
-        self._offset = torch.full_like(self._inverse, zero + 0.5)
-        self._weights = Weights(noted.weight * smooth, noted.bias)
+        self._again = torch.arange(len(reach)).repeat_interleave(copies - 1)
+        nth = torch.cat([torch.ones(len(reach)), *(torch.arange(2, int(one) + 1) for one in copies if one > 1)])
+        columns = torch.cat([torch.arange(len(reach)), self._again])
+        self._inverse = 1 / (most[columns] * scale)
+        self._offset = zero + (nth - 0.5) / copies[columns]
+        self._weights = Weights((noted.weight * smooth)[:, columns], noted.bias)
 
     def __call__(
         self, inputs: torch.Tensor, *, gelu: bool, dtype: torch.dtype, out: tuple[float, int] = NO_SCALE
@@ -97,8 +108,23 @@ class Settled:
         """See `Weights.times`; `inputs` are [tokens, in] of any precision."""
         import torch
 
-        codes = torch.addcmul(self._offset, inputs, self._inverse).clamp_(0, 255).to(torch.uint8)
+        width = inputs.shape[1]
+        wide = torch.empty(len(inputs), len(self._offset))
+        torch.addcmul(self._offset[:width], inputs, self._inverse[:width], out=wide[:, :width])
+        again = inputs.index_select(1, self._again)
+        torch.addcmul(self._offset[width:], again, self._inverse[width:], out=wide[:, width:])
+        codes = wide.clamp_(0, 255).to(torch.uint8)
         return self._weights.times(codes, self._coded, dtype, gelu=gelu, out=out)
+
+
+def copies_of(reach: torch.Tensor, most: int) -> torch.Tensor:
+    """Return int64[channels], how often each channel is given: those of the largest reach again, `most` times in all."""
+    import torch
+
+    copies = torch.ones(len(reach), dtype=torch.int64)
+    for _ in range(most):
+        copies[(reach / copies).argmax()] += 1
+    return copies
 
 
 class Int8Linear:
@@ -106,17 +132,18 @@ class Int8Linear:
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
         self._noted = Noted(weight, bias)
+        self._dtype = weight.dtype
         self._settled: Settled | None = None
 
     def __call__(self, inputs: torch.Tensor, *, gelu: bool = False) -> torch.Tensor:
         """See `Linear`."""
         if self._settled is None:
-            return self._noted(inputs, gelu=gelu)
-        return self._settled(inputs, gelu=gelu, dtype=inputs.dtype)
+            return self._noted(inputs, gelu=gelu).to(self._dtype)
+        return self._settled(inputs, gelu=gelu, dtype=self._dtype)
 
     def settle(self) -> None:
         """Fix scales by the inputs seen so far, and pack the weights."""
-        self._settled = Settled(self._noted, LINEAR_SMOOTHING)
+        self._settled = Settled(self._noted)
         del self._noted
 
 
@@ -126,7 +153,7 @@ class Int8FeedForward:
     def __init__(
         self, up: tuple[torch.Tensor, torch.Tensor], down: tuple[torch.Tensor, torch.Tensor], dtype: torch.dtype
     ) -> None:
-        """Take (weight, bias) of both; `dtype` is that of hidden states, and of what stays apart."""
+        """Take (weight, bias) of both; `dtype` is that of what is given, and of what stays apart."""
         self._noted_up, self._noted_down = Noted(*up), Noted(*down)
         self._dtype = dtype
         self._up: Settled | None = None
@@ -136,10 +163,12 @@ class Int8FeedForward:
         import torch
 
         if self._up is None:
-            return self._noted_down(self._noted_up(hidden, gelu=True))
+            return self._noted_down(self._noted_up(hidden, gelu=True)).to(self._dtype)
         codes = self._up(hidden, gelu=True, dtype=torch.uint8, out=self._between)
         outputs = self._down.times(codes, self._between, self._dtype, gelu=False)
-        return outputs.addmm_(self._apart(hidden, gelu=True), self._apart_down) if len(self._apart_down) else outputs
+        if not len(self._apart_down):
+            return outputs
+        return outputs.addmm_(self._apart(hidden.to(self._dtype), gelu=True), self._apart_down)
 
     def settle(self) -> None:
         """Fix scales by the inputs seen so far, and pack the weights."""
@@ -153,7 +182,7 @@ class Int8FeedForward:
         self._apart_down = down.weight[:, apart].t().contiguous().to(self._dtype)
         self._between = scale_of(LEAST_GELU, float(down.highest[inside].max().clamp(min=1e-5)) * HEADROOM)
         up.weight, up.bias = up.weight * inside[:, None], up.bias * inside
-        self._up = Settled(up, UP_SMOOTHING)
+        self._up = Settled(up)
         self._down = Weights(down.weight * inside, down.bias)
         del self._noted_up, self._noted_down
 

@@ -28,7 +28,7 @@ from searchd.rerank.local import LocalModel, Pair, parts_of
 log = logging.getLogger(__name__)
 
 QUERIES, PASSAGES, MAX_LENGTH = 4, 32, 128
-TRIAL = 3
+TRIAL = 4
 """Of how precisions are tried: what another way of trying chose is not held to. To be raised with every change of it."""
 GPU_REPEATS = 8
 """A small batch costs a GPU the same in any precision: its time goes by in starting kernels."""

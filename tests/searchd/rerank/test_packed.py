@@ -15,9 +15,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from indexer.device import Device
 from indexer.errors import ConfigError
+from searchd.rerank import int8
 from searchd.rerank.attention import attend_by_runs
 from searchd.rerank.cross_encoder import load_cross_encoder
-from searchd.rerank.int8 import Int8FeedForward, Int8Linear
+from searchd.rerank.int8 import COPIES, Int8FeedForward, Int8Linear, copies_of
 from searchd.rerank.linears import FeedForward, Make, PackedLinear, PlainLinear
 from searchd.rerank.local import Frame, LocalReranker, Pair
 from searchd.rerank.packed import PackedForward, agrees, encoder_of, packed_forward
@@ -178,6 +179,32 @@ def test_an_int8_feed_forward_block_is_close_to_the_float32_one_though_some_chan
     assert found.dtype == dtype
     assert float((found.float() - expected).square().mean().sqrt()) < 0.02 * float(expected.std())
     torch.testing.assert_close(block(hidden[:3]), found[:3], rtol=0, atol=0.02 * float(expected.abs().max()))
+
+
+@needs_int8
+def test_a_large_channel_that_is_given_again_costs_the_others_none_of_their_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chance = torch.Generator().manual_seed(3)
+    weight, bias = torch.randn(96, 128, generator=chance) * 0.1, torch.zeros(96)
+    inputs = torch.randn(400, 128, generator=chance)
+    inputs[:, 9] *= 80
+    errors = {}
+    for copies in (0, COPIES):
+        monkeypatch.setattr(int8, "COPIES", copies)
+        layer, plain = Int8Linear(weight, bias), PlainLinear(weight, bias)
+        layer(inputs)
+        layer.settle()
+        errors[copies] = float((layer(inputs) - plain(inputs)).square().mean().sqrt())
+    assert errors[COPIES] < errors[0] / 2
+
+
+def test_channels_are_given_again_as_their_range_needs() -> None:
+    reach = torch.tensor([1.0, 8.0, 2.1, 0.5])
+    assert copies_of(reach, 0).tolist() == [1, 1, 1, 1]
+    found = copies_of(reach, 9)
+    assert found.tolist() == [1, 8, 3, 1]
+    assert float((reach / found).max()) <= 1.0
 
 
 @needs_int8
