@@ -1,11 +1,13 @@
 """Reranking against the others: same weights, same pairs, same length, taking turns in one run, with gates on quality.
 
     python benchmarks/rerank.py [DATASET_DIR] [--quick] [--json FILE] [--peer-python NAME=PYTHON] [--only PART]
+    python benchmarks/rerank.py [DATASET_DIR] --only models [--model NAME]
     python benchmarks/rerank.py --gpu [--rehearse] [--json FILE]
 
 Reranks the 100 best passages by BM25 of real queries with the packaged model, through the product's loader and
-scheduler, then with each peer that is installed. `--quick` has sentence-transformers as documented only. `--gpu` has
-random weights of the true shapes of four models, on a CUDA GPU.
+scheduler, then with each peer that is installed. `--quick` has sentence-transformers as documented only. The part
+`models` has other models beside the packaged one. `--gpu` has random weights of the true shapes of four models, on a
+CUDA GPU.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.reranking.load import calls_of, closed, overload, same_top10
+from benchmarks.reranking.models import measure_models
 from benchmarks.reranking.ours import Ours, house_stage
 from benchmarks.reranking.peers import PEERS, Apart
 from benchmarks.reranking.timing import GATES, Runs, Scorer, agreement, in_turns, pairs_per_s, passes, ratio
@@ -38,7 +41,7 @@ from searchd.settings import Settings
 DATASET = Path(__file__).resolve().parent.parent.parent / "shared" / "eval" / "perlfaq"
 QUICK_S = 36
 """From the process's start, when quick rounds end: quality and loading included it ends within 50."""
-PARTS = ("peers", "clients", "overload")
+PARTS = ("peers", "models", "clients", "overload")
 GUIDES = {"ours": 2.8, "ours-int8": 3.8}
 """How many times as fast as sentence-transformers as documented."""
 PROCESS_STARTED = time.perf_counter()
@@ -76,6 +79,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=12, help="turns of each at each length, of 100 pairs")
     parser.add_argument("--queries", type=int, default=40, help="queries that the gates rest on")
     parser.add_argument("--only", choices=PARTS, action="append", help="leave out the other parts")
+    parser.add_argument(
+        "--model", action="append", metavar="NAME", help="beside rerank-base, packaged or a folder (rerank-small)"
+    )
     parser.add_argument("--lengths", choices=SIZES, action="append", help="leave out the other lengths")
     parser.add_argument(
         "--peer-python", action="append", default=[], metavar="NAME=PYTHON", help="run a peer in this interpreter"
@@ -104,6 +110,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Report:
     if natural := report["lengths"].get("natural"):
         ratios = natural["ratio_vs_st"]
         report |= {"ratio_vs_st": ratios["ours"], "ratio_vs_st_int8": ratios.get("ours-int8")}
+    if "models" in parts:
+        report["models"] = beside(arguments, device)
     if "clients" in parts or "overload" in parts:
         report |= under_load(arguments, ours["ours"], parts)
     return report
@@ -184,6 +192,18 @@ def score_all(workload: Workload, scorers: dict[str, Scorer], runs: dict[str, Ru
         for name, scorer in scorers.items():
             if group.query_id not in runs[name].scores:
                 runs[name].scores[group.query_id] = numbers(scorer(group.query, group.passages))
+
+
+def beside(arguments: argparse.Namespace, device: Device) -> Report:
+    """Time other models beside the packaged one, natural lengths."""
+    names = ["rerank-base", *(arguments.model or ["rerank-small"])]
+    workload = natural_workload(arguments.dataset, "natural", arguments.rounds)
+    found = measure_models(names, workload, arguments.rounds, device)
+    say("\n| precision | model | pairs/s | x rerank-base |\n|---|---|---|---|")
+    for precision, models in found.items():
+        for name, one in models.items():
+            say(f"| {precision} | {name} | {one['pairs_per_s']:.1f} | {one['ratio']:.2f} |")
+    return found
 
 
 def numbers(scores: Any) -> Any:

@@ -28,9 +28,11 @@ from searchd.settings import Settings, Stage
 NEVER_MS = 60_000
 
 
-def house_stage(precision: str = "auto") -> Stage:
-    """Return the stage that is measured: the packaged model, 512 tokens as every peer has them."""
-    return Stage(name="base", max_length=512, depth=1000, keep=1000, budget_ms=NEVER_MS, precision=precision)
+def house_stage(precision: str = "auto", model: str = "rerank-base") -> Stage:
+    """Return the stage that is measured: a packaged model or a folder's, 512 tokens as every peer has them."""
+    return Stage(
+        name="measured", model=model, max_length=512, depth=1000, keep=1000, budget_ms=NEVER_MS, precision=precision
+    )
 
 
 @dataclass(slots=True)
