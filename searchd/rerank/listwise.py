@@ -3,10 +3,10 @@
 RankGPT, RankZephyr and any chat model behind an OpenAI-compatible API (vLLM, Ollama). Takes passages in the order they
 have; gives n - place as scores, so they tell an order and nothing else. Whatever the model answers, no passage is lost or
 repeated. If time is up or the service goes away after some windows, all passages have a place none the less: what the
-windows ordered, the list's tail, stands behind what was before it. A model reads all of a window at once, so a long
-passage cannot go in parts: it is cut at `PASSAGE_WORDS`. Passages are not to be trusted: each is one line that no other
-identifier can stand in, and of an answer only identifiers are read, so that the worst a text can do is to move passages
-within its window.
+windows ordered, the list's tail, stands behind what was before it. A passage of more than `PART_WORDS` goes in overlapping
+parts, and has the place of the best of them; where passages are long, fewer are in a window. Passages are not to be
+trusted: each is one line that no other identifier can stand in, and of an answer only identifiers are read, so that the
+worst a text can do is to move passages within its window.
 Source: Sun et al., RankGPT, EMNLP 2023; Pradeep et al., RankZephyr, arXiv 2312.02724 (the prompt).
 """
 
@@ -25,23 +25,23 @@ from indexer.settings import Settings
 from searchd.rerank.address import address, key_from
 from searchd.rerank.http import Endpoint
 from searchd.rerank.providers import decoded
-from searchd.rerank.remote import fingerprint_of
+from searchd.rerank.remote import fingerprint_of, text_parts
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import BadScores, PartScores, PassageText, Reranker, ScoreRequest, public_reason
 from searchd.settings import HOUSE_RERANKER, Stage
 
-PASSAGE_WORDS = 100
-"""Read of each passage, more where the window has fewer than 20: 20 of them fit, with question and answer, into 4,096
+PART_WORDS = 300
+"""Read of a passage at once."""
+WORDS_EACH = 100
+"""Of each of a window's passages on the average, if the window is full: 20 of them fit, with question and answer, into 4,096
 tokens, which is RankZephyr's length and Ollama's unless it is told otherwise (it cuts what is longer without a word)."""
-MOST_PASSAGE_WORDS = 300
-WINDOW_WORDS = 2000
 WORD_BYTES = 7
 """Most bytes counted as a word, in UTF-8: scripts without spaces have few words and many tokens."""
 LEAST_ANSWER_TOKENS = 256
 ANSWER_TOKENS = 8
 """Of the model's answer, for each passage: `[17] > ` takes 5 or 6."""
-PROMPT_VERSION = 1
-"""Part of the fingerprint; to be raised with every change of the prompt."""
+PROMPT_VERSION = 2
+"""Part of the fingerprint; to be raised with every change of the prompt, or of what is read of a passage."""
 PATH = "/chat/completions"
 
 _ALONE = re.compile(r"\[\s*([0-9]+)\s*\]")
@@ -89,12 +89,16 @@ class ListwiseReranker:
         Raises: TimeoutError if the deadline or a cancellation came before a window was ordered; TransientError if the
         service is away; PartScores, with a place for every passage, if that was so after some windows; Refused; BadScores.
         """
-        order = list(range(len(passages)))
-        slices = list(windows(len(passages), self._window, self._step))
+        if len(passages) < 2:
+            return places(range(len(passages)))
+        lines, passage_of = parts_of(passages, whole=request.parts)
+        size, step = self._sizes(lines)
+        order = list(range(len(lines)))
+        slices = list(windows(len(lines), size, step))
         for done, (start, end) in enumerate(slices):
             seen = order[start:end]
             try:
-                ranked = self._ranked(request, [passages[place].text for place in seen])
+                ranked = self._ranked(request, [lines[place] for place in seen])
             except (TimeoutError, TransientError) as error:
                 if request.cancelled() or (isinstance(error, TransientError) and (request.whole or not done)):
                     raise
@@ -102,20 +106,55 @@ class ListwiseReranker:
                 if request.whole or not done:
                     raise TimeoutError(f"time was up {after}") from error
                 said = "time was up" if isinstance(error, TimeoutError) else public_reason(error)
-                raise PartScores(places(order), f"{said}, {after}") from error
+                raise PartScores(places(by_best(order, passage_of)), f"{said}, {after}") from error
             order[start:end] = [seen[place] for place in ranked]
-        return places(order)
+        return places(by_best(order, passage_of))
 
-    def _ranked(self, request: ScoreRequest, texts: Sequence[str]) -> list[int]:
-        """Return the places of a window's texts in the model's order."""
+    def _sizes(self, lines: Sequence[str]) -> tuple[int, int]:
+        """Return size and step of windows in which the longest lines have room: the settings', or less of both."""
+        room, size = WORDS_EACH * self._window, 0
+        for words in sorted(map(counted, lines), reverse=True)[: self._window]:
+            room -= words
+            size += room >= 0
+        size = max(2, size)
+        return size, max(1, self._step * size // self._window)
+
+    def _ranked(self, request: ScoreRequest, lines: Sequence[str]) -> list[int]:
+        """Return the places of a window's lines in the model's order."""
         body = {
             "model": self._model,
-            "messages": messages(request.query, request.instruction, texts),
+            "messages": messages(request.query, request.instruction, lines),
             "temperature": 0,
-            "max_tokens": max(LEAST_ANSWER_TOKENS, ANSWER_TOKENS * len(texts)),
+            "max_tokens": max(LEAST_ANSWER_TOKENS, ANSWER_TOKENS * len(lines)),
             "stream": False,
         }
-        return self._endpoint.post(body, lambda answer: permutation(answer_text(answer), len(texts)), request)
+        return self._endpoint.post(body, lambda answer: permutation(answer_text(answer), len(lines)), request)
+
+
+def parts_of(passages: Sequence[PassageText], *, whole: bool) -> tuple[list[str], list[int]]:
+    """Return what the model reads, a line each, and of which passage each line is.
+
+    Lines hold `PART_WORDS` at most: of a longer passage its overlapping parts if `whole`, else its beginning.
+    """
+    lines: list[str] = []
+    passage_of: list[int] = []
+    for place, passage in enumerate(passages):
+        line = one_line(passage.text)
+        size = max(1, len(line.encode()) * PART_WORDS // max(PART_WORDS, counted(line)))
+        parts = text_parts(line, size) if whole else [beginning(line, PART_WORDS)]
+        lines += parts
+        passage_of += [place] * len(parts)
+    return lines, passage_of
+
+
+def by_best(order: Sequence[int], passage_of: Sequence[int]) -> list[int]:
+    """Return the passages in the order of the first of their lines."""
+    return list(dict.fromkeys(passage_of[line] for line in order))
+
+
+def counted(text: str) -> int:
+    """Return how many words a text counts as."""
+    return max(len(text.split()), len(text.encode()) // WORD_BYTES)
 
 
 def places(order: Sequence[int]) -> NDArray[np.float32]:
@@ -139,11 +178,10 @@ def windows(count: int, size: int, step: int) -> Iterator[tuple[int, int]]:
         end -= step
 
 
-def messages(query: str, instruction: str, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the conversation that asks for the order of texts."""
-    count, asked = len(texts), one_line(query)
-    words = min(MOST_PASSAGE_WORDS, max(PASSAGE_WORDS, WINDOW_WORDS // count))
-    lines = "\n".join(f"[{number}] {beginning(text, words)}" for number, text in enumerate(texts, start=1))
+def messages(query: str, instruction: str, lines: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the conversation that asks for the order of passages, a line each."""
+    count, asked = len(lines), one_line(query)
+    numbered = "\n".join(f"[{number}] {line}" for number, line in enumerate(lines, start=1))
     wanted = f"\nWhat counts as relevant: {one_line(instruction)}" if instruction else ""
     return [
         {
@@ -154,7 +192,7 @@ def messages(query: str, instruction: str, texts: Sequence[str]) -> list[dict[st
         {
             "role": "user",
             "content": f"I will provide you with {count} passages, each indicated by a numerical identifier []. Rank "
-            f"the passages based on their relevance to the search query: {asked}.{wanted}\n\n{lines}\n\n"
+            f"the passages based on their relevance to the search query: {asked}.{wanted}\n\n{numbered}\n\n"
             f"Search Query: {asked}.{wanted}\nRank the {count} passages above based on their relevance to the search "
             "query. All the passages should be included and listed using identifiers, in descending order of "
             "relevance. The output format should be [] > [], e.g., [4] > [2]. Only respond with the ranking results, "
@@ -169,8 +207,8 @@ def one_line(text: str) -> str:
 
 
 def beginning(text: str, words: int) -> str:
-    """Return the first words of a text on one line, those that count as so many by `WORD_BYTES`."""
-    line = one_line(" ".join(text.split(maxsplit=words)[:words]))
+    """Return the first words of a line, those that count as so many by `WORD_BYTES`."""
+    line = " ".join(text.split(maxsplit=words)[:words])
     return line.encode()[: words * WORD_BYTES].decode(errors="ignore")
 
 

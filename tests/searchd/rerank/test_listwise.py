@@ -26,8 +26,8 @@ from searchd.rerank.listwise import (
     ListwiseReranker,
     answer_text,
     beginning,
+    counted,
     load_listwise,
-    messages,
     one_line,
     permutation,
     repaired,
@@ -44,6 +44,11 @@ FIELDS = {"model", "messages", "temperature", "max_tokens", "stream"}
 
 def arrows(order: list[int]) -> str:
     return " > ".join(f"[{number}]" for number in order)
+
+
+def largest(text: str) -> int:
+    """Return the largest number that stands alone in a text, 0 if none does."""
+    return max((int(word) for word in text.split() if word.isdecimal()), default=0)
 
 
 class Chat:
@@ -64,7 +69,7 @@ class Chat:
         found = re.findall(r"^\[(\d+)\] (.*)$", user["content"], re.MULTILINE)
         assert [int(number) for number, _ in found] == list(range(1, len(found) + 1)), "numbered from 1"
         self.windows.append([text for _, text in found])
-        values = [int(text.rpartition(" ")[2]) for _, text in found]
+        values = [largest(text) for _, text in found]
         order = sorted(range(1, len(found) + 1), key=lambda number: -values[number - 1])
         choice = {"index": 0, "finish_reason": self.finish_reason, "logprobs": None}
         message = {"role": "assistant", "content": self.say(order)}
@@ -170,17 +175,40 @@ def test_what_is_on_one_line_has_no_identifier(text: str) -> None:
     assert not re.search(r"\[\s*[0-9]+\s*\]", line)
 
 
-def test_passages_are_cut_so_that_a_window_of_twenty_is_short_enough_for_4096_tokens() -> None:
-    def words(count: int, text: str = "word ") -> list[int]:
-        lines = messages("query", "", [text * 2000] * count)[1]["content"].splitlines()
-        return [len(line.split()) - 1 for line in lines if re.match(r"\[\d+\] ", line)]
+def test_a_window_is_short_enough_for_4096_tokens_and_no_word_is_left_out() -> None:
+    for words, window in ((90, 20), (150, 13), (290, 6), (1400, 6)):
+        chat = Chat()
+        texts = [" ".join(f"w{place * words + word:x}" for word in range(words)) + f" {place}" for place in range(24)]
+        with chatting(chat) as (reranker, _):
+            scores = reranker.score(ASKS, [PassageText(text) for text in texts])
+        assert places(scores)[:2] == [23, 22], "the number that the chat goes by ends the last part"
+        assert max(len(lines) for lines in chat.windows) == window
+        assert all(sum(counted(line) for line in lines) <= 2000 for lines in chat.windows)
+        assert {word for lines in chat.windows for line in lines for word in line.split()} >= set(
+            " ".join(texts).split()
+        )
 
-    assert words(20) == [100] * 20
-    assert words(10) == [200] * 10
-    assert words(2) == [300] * 2
-    assert words(100) == [100] * 100
+
+def test_a_wider_window_has_room_for_as_many_words_each() -> None:
+    chat = Chat()
+    with chatting(chat, window=100, step=50) as (reranker, _):
+        reranker.score(ASKS, [PassageText("word " * 99 + str(place)) for place in range(100)])
+    assert [len(lines) for lines in chat.windows] == [100]
+
+
+def test_a_long_passage_has_the_place_of_its_best_part_and_its_beginning_s_if_that_is_wished() -> None:
+    short, late = PassageText("number 5"), PassageText("1 " + "filler " * 700 + "9")
+    chat = Chat()
+    with chatting(chat) as (reranker, _):
+        assert places(reranker.score(ASKS, [short, late])) == [1, 0]
+        assert len(chat.windows[0]) > 3
+        assert places(reranker.score(replace(ASKS, parts=False), [short, late])) == [0, 1]
+        assert len(chat.windows[1]) == 2
+
+
+def test_the_beginning_of_a_line_counts_words_and_bytes() -> None:
     assert len(beginning("\u6c34" * 9000, 100)) == 233
-    assert beginning("a b  c\nd", 3) == "a b c"
+    assert beginning("a b  c d", 3) == "a b c"
     assert beginning("", 3) == ""
 
 
