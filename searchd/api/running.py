@@ -56,8 +56,8 @@ class WorkQueue:
 
 
 def work_queues() -> dict[str, WorkQueue]:
-    """Return the queues of one application, by name."""
-    return {SEARCHES: WorkQueue(SEARCHES, 16, 64), RERANKS: WorkQueue(RERANKS, 4, 16)}
+    """Return the queues of one application, by name: room for 32 clients of each that all ask at once, and as many more."""
+    return {SEARCHES: WorkQueue(SEARCHES, 16, 64), RERANKS: WorkQueue(RERANKS, 8, 64)}
 
 
 async def run_search(request: Request[Any, Any, Any], services: Services, query: Query, scope: Scope) -> SearchResponse:
