@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 
 import indexer.__main__
 import searchd.__main__
 from indexer.settings import describe
-from searchd.settings import Settings
+from searchd.rerank.providers import PROVIDERS
+from searchd.rerank.table import RERANKERS
+from searchd.settings import Settings, Stage
 
 README = Path(__file__).parent.parent / "README.md"
 PROGRAMS: dict[str, click.Command] = {"searchd": searchd.__main__.cli, "indexer": indexer.__main__.cli}
@@ -56,6 +60,38 @@ def test_every_command_shown_is_one_the_command_line_takes(line: str, monkeypatc
         command, rest = found, rest[1:]
         context = click.Context(command, parent=context)
     command.parse_args(context, list(rest))
+
+
+def stages_shown() -> list[tuple[str, str]]:
+    """Return each stage of the table of models, with its row's first cell, as lines of TOML."""
+    text = README.read_text(encoding="utf-8")
+    table = text[text.index("| model | settings of its stage |") :].partition("\n\n")[0]
+    found = []
+    for row in table.splitlines()[2:]:
+        name, cell = row.strip("| ").split(" | ")
+        for stage in cell.partition("; at the top")[0].split("; "):
+            if lines := re.findall(r"`(\w+ = [^`]+)`", stage):
+                found.append((name, "\n".join(lines)))
+    return found
+
+
+@pytest.mark.parametrize(("name", "lines"), stages_shown(), ids=lambda text: text.replace("\n", ", "))
+def test_every_stage_of_the_table_of_models_is_one_the_settings_take(name: str, lines: str) -> None:
+    given = tomllib.loads(lines)
+    stage = msgspec.convert({"name": "shown", **given}, Stage)
+    assert stage.model == given["model"]
+    assert stage.kind in RERANKERS
+    if stage.kind == "remote":
+        provider = PROVIDERS[stage.provider]
+        assert bool(stage.url) != bool(provider.url)
+        row = next(line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {name} |"))
+        assert f"`{provider.key_variable}`" in row or stage.url
+
+
+def test_every_kind_and_every_provider_is_in_the_table_of_models() -> None:
+    given = [tomllib.loads(lines) for _, lines in stages_shown()]
+    assert {one.get("kind", "cross_encoder") for one in given} == set(RERANKERS)
+    assert {one.get("provider") for one in given} - {None} == set(PROVIDERS)
 
 
 def test_the_pictures_and_files_linked_are_there() -> None:
