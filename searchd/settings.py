@@ -77,7 +77,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         str,
         Meta(
             pattern="^(auto|float32|bfloat16|float16|int8)$",
-            description="auto: `dtype`, or for cross-encoders what is fastest and ranks like float32",
+            description="auto: `dtype`, or what is fastest here and ranks like float32; int8 is for cross-encoders",
         ),
     ] = "auto"
     provider: Annotated[str, Meta(max_length=40, description="Whose API a remote stage speaks")] = ""

@@ -2,11 +2,12 @@
 
     python benchmarks/house/package.py MODEL_FOLDER NAME
 
-Writes searchd/rerank/models/NAME.safetensors and prints the sha256 for `searchd/rerank/house.py`.
+Writes searchd/rerank/models/NAME.safetensors and its sha256 into `searchd/rerank/house.py`.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from indexer.weights import house_folder, sha256_of
 from searchd.rerank.house import SHARED
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+HOUSE = ROOT / "searchd" / "rerank" / "house.py"
 
 
 def main() -> None:
@@ -30,7 +32,11 @@ def main() -> None:
     kept = {key: tensor.to(torch.float16).contiguous() for key, tensor in tensors.items() if "position_ids" not in key}
     path = ROOT / "searchd" / "rerank" / "models" / f"{name}.safetensors"
     save_file(kept, path, {"format": "pt"})
-    print(f"{path.name}: {len(kept)} tensors, {path.stat().st_size / 1e6:.1f} MB, sha256 {sha256_of(path)}")
+    digest = sha256_of(path)
+    noted, times = re.subn(rf'("{name}": ")[0-9a-f]{{64}}', rf"\g<1>{digest}", HOUSE.read_text(encoding="utf-8"))
+    assert times == 1, f"{HOUSE} names no {name}"
+    HOUSE.write_text(noted, encoding="utf-8")
+    print(f"{path.name}: {len(kept)} tensors, {path.stat().st_size / 1e6:.1f} MB, sha256 {digest}")
 
 
 if __name__ == "__main__":

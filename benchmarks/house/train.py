@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -26,8 +27,9 @@ from safetensors.torch import load_file, save_file
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from benchmarks.house.neighbours import MOST_ASKED, neighbours
+from indexer.weights import sha256_of
+from searchd.rerank import house as packaged_models
 from searchd.settings import Settings
-from searchd.train.base import exported
 from searchd.train.files import read_lines
 from searchd.train.fit import FitSettings, fit
 from searchd.train.losses import LossSettings
@@ -39,6 +41,7 @@ from searchd.train.run import Runner
 from searchd.train.shrink import every_second, shrunk
 from searchd.train.types import Group
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = PrepareSettings(groups=11_000, held_out=150, mining=MiningSettings(negatives=5))
 FAQS = PrepareSettings(groups=9_500, held_out=150, mining=MiningSettings(negatives=5))
 NEGATIVES = 3
@@ -66,6 +69,10 @@ SMALL = replace(MIXED, max_steps=2400, epochs=1, learning_rate=4e-4, seed=14, ma
 PHASES = {
     "first": FIRST, "second": SECOND, "near": NEAR, "mixed": MIXED, "wide": WIDE, "long": LONG, "small": SMALL
 }  # fmt: skip
+START = "7aeba5325bed65238a22f45cb398ba9941908cc9b28fa41da17b1c6d86bcf0b2"
+"""The sha256 of the weights that `first` begins with: a `rerank-base` fitted from all-MiniLM-L6-v2 before this recipe was."""
+START_AT = "f1f0e12:searchd/rerank/models/rerank-base.safetensors"
+"""Where the repository's history has them."""
 AVERAGED = ("mixed", "wide", "long")
 ODD = re.compile(r"[_()\[\]<>{}=\\|@$]|::|->|\w/\w|\.\w|[a-z][A-Z]|^\W")
 ODD_SENTENCE = re.compile(r"[_<>{}=\\|\n]|::")
@@ -83,6 +90,20 @@ def prepared(work: Path, settings: Settings) -> None:
     for name, options in parts:
         (work / name).mkdir(parents=True, exist_ok=True)
         Runner(settings, options, work / name, said).prepared()
+
+
+def begun(folder: Path) -> None:
+    """Write the model that `first` begins with, unless it is there."""
+    if folder.is_dir():
+        return
+    weights, draft = folder.with_name(f"{folder.name}.safetensors"), folder.with_name(f"{folder.name}.draft")
+    with weights.open("wb") as out:
+        done = subprocess.run(["git", "show", START_AT], cwd=ROOT, stdout=out, check=False)
+    if done.returncode or sha256_of(weights) != START:
+        sys.exit(f"{START_AT} is not in this checkout's history; clone the whole repository, or git fetch --unshallow")
+    shutil.rmtree(draft, ignore_errors=True)
+    packaged_models.write(packaged_models.joined(weights), draft)
+    draft.rename(folder)
 
 
 def groups_of(phase: str, work: Path) -> list[Group]:
@@ -155,10 +176,10 @@ def main() -> None:
     work, phase = arguments.work, arguments.phase
     settings = Settings(data_dir=str(work / "data"), threads=2 * arguments.threads)
     house = work / "house"
-    packaged, fitted, small = house / "packaged-rerank-base", house / "average" / "model", house / "small-start"
+    start_of_all, fitted, small = house / "start", house / "average" / "model", house / "small-start"
     if phase == "prepare":
         prepared(work, settings)
-        exported("rerank-base", house)
+        begun(start_of_all)
         return
     if phase == "average":
         average([house / name / "model" for name in AVERAGED], fitted.parent)
@@ -168,7 +189,7 @@ def main() -> None:
         return
     here = replace(fit_settings(settings, PHASES[phase]), threads=arguments.threads)
     before = dict(zip(PHASES, (None, *PHASES), strict=False))[phase]
-    start = small if phase == "small" else house / before / "model" if before else packaged
+    start = small if phase == "small" else house / before / "model" if before else start_of_all
     teacher, layers = (fitted, every_second(fitted)) if phase == "small" else (None, ())
     groups = groups_of(phase, work)
     fit(start, groups, house / phase, here, lambda a, b, c: said(f"fitting {phase} {c}", a, b), teacher, layers)

@@ -43,11 +43,15 @@ def weights_path(name: str) -> Path:
 
 def state_dict(name: str) -> dict[str, torch.Tensor]:
     """Return all tensors of a packaged model, by their names in BertForSequenceClassification."""
+    return joined(weights_path(name))
+
+
+def joined(weights: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file of weights with those that it shares."""
     from safetensors.torch import load_file
 
     shared = load_file(house_folder() / "model.safetensors")
-    tensors = dict(load_file(weights_path(name)))
-    return tensors | {f"bert.{tensor}": shared[tensor] for tensor in SHARED}
+    return dict(load_file(weights)) | {f"bert.{tensor}": shared[tensor] for tensor in SHARED}
 
 
 def sizes_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, int]:
@@ -81,9 +85,13 @@ def export(name: str, folder: Path) -> None:
 
     Raises: InputError for an unknown name, or a folder that is not empty or cannot be made.
     """
+    write(state_dict(name), folder)
+
+
+def write(tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """Write all tensors of a model with its configuration and tokenizer. Raises: InputError, see `export`."""
     from safetensors.torch import save_file
 
-    tensors = state_dict(name)
     make_folder(folder)
     config: dict[str, Any] = json.loads((house_folder() / "config.json").read_text(encoding="utf-8"))
     config |= {
