@@ -1,7 +1,8 @@
 """BUILDERS: what a document is asked, made from the document itself: one function per kind of question.
 
 Each takes a document, all documents (links lead elsewhere) and a source of chance, and yields questions with the passage
-that answers them. Judgments of the owner's come from `judged.py` and are questions like these.
+that answers them; words of asking are put round them in English collections alone. Judgments of the owner's come from
+`judged.py` and are questions like these.
 """
 
 from __future__ import annotations
@@ -9,18 +10,22 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from random import Random
 from typing import Final
 
 from indexer.lexical.stopwords import Stopwords
 from indexer.types import Passage
 from searchd.train.phrasing import asked, defined, is_question, plain, sought
-from searchd.train.types import Builder, Material, Question, TrainingDocument
+from searchd.train.types import ENGLISH, Builder, Material, Question, TrainingDocument
 
-_SENTENCE: Final = re.compile(r"(?<=[a-z0-9)\"'][.!?])\s+(?=[A-Z\"'(])|\n{2,}")
-_WORD: Final = re.compile(r"[A-Za-z][\w.-]{2,}\w")
-_LETTERS: Final = re.compile(r"[A-Za-z]{3}")
-STOPWORDS: Final = Stopwords("en")
+_SENTENCE: Final = re.compile(
+    r"(?<=[^\W_A-Z][.!?])\s+(?=[\"'(]|[^\W\d_a-zß-öø-ÿ])|(?<=[)\"'][.!?])\s+(?=[\"'(]|[^\W\d_a-zß-öø-ÿ])|\n{2,}"
+)
+_WORD: Final = re.compile(r"[^\W\d_][\w.-]{2,}\w")
+_LETTERS: Final = re.compile(r"[^\W\d_]{3}")
+_NAMES: Final = re.compile(r"[^\W\d_]+")
+stopwords_of = cache(Stopwords)
 GENERIC: Final = frozenset(
     "introduction overview description example examples usage notes note see also options parameters name synopsis author "
     "authors copyright license references returns summary contents index abstract syntax files bugs history details "
@@ -43,7 +48,7 @@ def sections(document: TrainingDocument) -> dict[tuple[str, ...], list[Passage]]
 def heading_query(path: tuple[str, ...], title: str) -> str:
     """Return a heading as a query: with the one above it where it says little alone."""
     heading = plain(path[-1])
-    words = re.findall(r"[a-z]+", heading.lower())
+    words = _NAMES.findall(heading.lower())
     if len(words) <= 1 or set(words) <= GENERIC:
         above = plain(path[-2]) if len(path) > 1 else title
         return heading if heading.lower() in above.lower() else f"{above} {heading}"
@@ -60,7 +65,7 @@ def headings(document: TrainingDocument, material: Material, rng: Random) -> Ite
         also = frozenset(passage.passage_id for passage in under[1:])
         if is_question(query):
             yield Question(query, "faq", first.passage_id, also, bare=rng.random() < 0.7)
-        elif rng.random() < 0.5:
+        elif material.language == ENGLISH and rng.random() < 0.5:
             yield Question(asked(query, rng), "asked", first.passage_id, also, bare=rng.random() < 0.5)
         else:
             yield Question(query, "heading", first.passage_id, also, bare=rng.random() < 0.5)
@@ -73,16 +78,17 @@ def titles(document: TrainingDocument, material: Material, rng: Random) -> Itera
         return
     also = frozenset(passage.passage_id for passage in document.passages if passage is not first)
     query = plain(document.title)
-    if rng.random() < 0.35:
+    if material.language == ENGLISH and rng.random() < 0.35:
         query = asked(query, rng)
     yield Question(query, "title", first.passage_id, also, bare=rng.random() < 0.8)
 
 
 def links(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
     """Yield the text of links that describe where they lead: to a section of that name, else to the document's start."""
+    stopwords = stopwords_of(material.language)
     for link in document.links:
         target = material.by_uri.get(link.target)
-        words = {word for word in re.findall(r"[a-z]{3,}", link.text.lower()) if word not in STOPWORDS}
+        words = {word for word in _NAMES.findall(link.text.lower()) if len(word) >= 3 and word not in stopwords}
         if link.entry or target is None or len(words) < 2 or target.title.lower() == link.text.lower():
             continue
         best = max(target.passages, key=lambda p: (_shared(words, p.heading_path[-1:]), -p.ordinal), default=None)
@@ -117,8 +123,13 @@ def index_entries(document: TrainingDocument, material: Material, rng: Random) -
         if best is None or len(best.text) < LEAST_BODY_CHARS:
             continue
         also = frozenset(one.passage_id for one in with_it) - {best.passage_id}
-        query = link.text if rng.random() < 0.5 else asked(link.text, rng)
+        query = asked(link.text, rng) if material.language == ENGLISH and rng.random() >= 0.5 else link.text
         yield Question(query, "index", best.passage_id, also, bare=rng.random() < 0.5)
+
+
+def long_query(sentence: str, material: Material, rng: Random) -> str:
+    """Return a sentence as somebody might search for it."""
+    return sought(sentence, rng) if material.language == ENGLISH else sentence.strip().rstrip(".!:;")
 
 
 def openings(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
@@ -131,7 +142,9 @@ def openings(document: TrainingDocument, material: Material, rng: Random) -> Ite
         if len(parts) < 2 or not 6 <= len(opening.split()) <= 32 or len(body) < LEAST_BODY_CHARS:
             continue
         also = frozenset(passage.passage_id for passage in under[1:])
-        yield Question(sought(opening, rng), "opening", first.passage_id, also, body=body, bare=rng.random() < 0.5)
+        yield Question(
+            long_query(opening, material, rng), "opening", first.passage_id, also, body=body, bare=rng.random() < 0.5
+        )
 
 
 def sentences(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
@@ -148,13 +161,19 @@ def sentences(document: TrainingDocument, material: Material, rng: Random) -> It
         body = passage.text.replace(taken, " ", 1).strip()
         if len(body) < LEAST_BODY_CHARS:
             continue
-        query = defined(taken, rng) if rng.random() < 0.3 else None
-        yield Question(query or sought(taken, rng), "sentence", passage.passage_id, body=body, bare=rng.random() < 0.5)
+        query = defined(taken, rng) if material.language == ENGLISH and rng.random() < 0.3 else None
+        yield Question(
+            query or long_query(taken, material, rng),
+            "sentence",
+            passage.passage_id,
+            body=body,
+            bare=rng.random() < 0.5,
+        )
 
 
 def definitions(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
     """Yield "what is X" for passages that open with a definition of X."""
-    for passage in document.passages:
+    for passage in document.passages if material.language == ENGLISH else ():
         query = defined(passage.text, rng)
         if query is not None and len(passage.text) >= LEAST_BODY_CHARS:
             yield Question(query, "definition", passage.passage_id, bare=rng.random() < 0.5)
@@ -162,8 +181,9 @@ def definitions(document: TrainingDocument, material: Material, rng: Random) -> 
 
 def keywords(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
     """Yield some of a passage's own longer words, in their order: what a hurried reader types."""
+    stopwords = stopwords_of(material.language)
     for passage in document.passages:
-        words = list(dict.fromkeys(w.lower() for w in _WORD.findall(passage.text) if w.lower() not in STOPWORDS))
+        words = list(dict.fromkeys(w.lower() for w in _WORD.findall(passage.text) if w.lower() not in stopwords))
         if len(words) < 12 or rng.random() > 1 / (SENTENCES_EACH * 3):
             continue
         chosen = set(sorted(words, key=lambda word: -len(word) * rng.random())[: rng.randint(2, 6)])

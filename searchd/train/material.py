@@ -20,8 +20,8 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from indexer.errors import InputError
 from indexer.scope import Scope
+from indexer.store import collections, generations
 from indexer.store import documents as store_documents
-from indexer.store import generations
 from indexer.store import passages as store_passages
 from indexer.store.content import Accepted
 from indexer.store.database import Database
@@ -29,7 +29,7 @@ from indexer.store.passages import LoadedPassage
 from indexer.store.sources import accepted
 from indexer.types import Passage, passage_id
 from searchd.train.files import read_lines
-from searchd.train.types import Link, Material, TrainingDocument
+from searchd.train.types import ENGLISH, Link, Material, TrainingDocument
 
 COLLECTION = "train"
 DOCUMENTS_AT_ONCE = 200
@@ -97,6 +97,8 @@ def read_collection(database: Database, scope: Scope, *, own_files: bool = True)
         generation = generations.live(session, scope.collection)
         if generation is None:
             raise InputError(f"collection {scope.collection!r} has nothing indexed; add documents first")
+        collection = collections.get(session, scope.collection)
+        language = collection.language if collection else ENGLISH
         cursor: str | None = None
         while True:
             page = store_documents.page(session, scope, cursor, DOCUMENTS_AT_ONCE)
@@ -108,7 +110,7 @@ def read_collection(database: Database, scope: Scope, *, own_files: bool = True)
                     documents.append(TrainingDocument(one.document_id, one.title, one.uri, cut, links))
             cursor = page.cursor
             if cursor is None:
-                return Material(tuple(documents))
+                return Material(tuple(documents), language)
 
 
 def _passage(loaded: LoadedPassage) -> Passage:

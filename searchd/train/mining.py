@@ -54,7 +54,6 @@ class Miner:
         material: Material,
         vectors: NDArray[np.float32],
         folder: Path,
-        language: str,
         apart: frozenset[str] = frozenset(),
     ) -> None:
         self.material = material
@@ -64,7 +63,7 @@ class Miner:
         self.rows = {passage_id: row for row, passage_id in enumerate(self.ids)}
         if len(self.ids) != len(vectors):
             raise ValueError(f"{len(vectors)} vectors for {len(self.ids)} passages")
-        self._index = TantivyIndex(folder, language)
+        self._index = TantivyIndex(folder, material.language)
         self._fill()
 
     def _fill(self) -> None:

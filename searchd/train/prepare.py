@@ -36,7 +36,6 @@ class PrepareSettings:
     """How much is asked, and what is kept apart."""
 
     seed: int = 7
-    language: str = "en"
     groups: int = 20_000
     """Questions mined at most; kinds and sources share them evenly."""
     held_out: int = 200
@@ -82,7 +81,7 @@ def prepare(
     train, held = parted(material, settings, judged)
     apart = apart_of(material, settings)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        miner = Miner(material, vectors, Path(scratch), settings.language, apart)
+        miner = Miner(material, vectors, Path(scratch), apart)
         try:
             held_vectors = encode([question.query for question in held])
             write_lines(folder / HELD_OUT, held_out_queries(miner, held, held_vectors, settings))

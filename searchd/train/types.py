@@ -28,6 +28,9 @@ class Link:
     """Whether it stands in an index: then the text is the entry's term."""
 
 
+ENGLISH = "en"
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingDocument:
     """A document of the collection as training reads it; `source` is what held-out documents are chosen by."""
@@ -45,6 +48,8 @@ class Material:
     """All documents of a run, in a fixed order."""
 
     documents: tuple[TrainingDocument, ...]
+    language: str = ENGLISH
+    """The collection's: that of its stemming, and of the words of questions."""
 
     @cached_property
     def by_uri(self) -> Mapping[str, TrainingDocument]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
+
+import pytest
 
 from searchd.train.builders import BUILDERS, questions_of
 from searchd.train.types import Material, Question, text_of
-from tests.searchd.train.documents import INDEX, document, material
+from tests.searchd.train.documents import INDEX, document, markdown_material, material
 
 FOUND = material()
 
@@ -43,6 +46,45 @@ def test_an_entry_of_an_index_is_answered_where_its_term_stands_and_is_no_link_t
     assert all(("safety valve" in query) == text.startswith("Turn the wheel") for query, text in answers.items())
     assert any("red button" in query and "Press the red button" in text for query, text in answers.items())
     assert {one.query for one in of_builder("links", found)} == {"closing the safety valve"}
+
+
+GERMAN = """# Pumpen
+
+Eine Pumpe ist eine Maschine, die Wasser von einem tiefen Ort an einen hohen bringt, mit einem Motor und einem Ventil. Über \
+den Motor steht mehr im nächsten Kapitel. Ölwechsel sind jedes Jahr nötig, und der Filter wird dabei gereinigt.
+
+## Einbau der Pumpe
+
+Die Pumpe steht auf ebenem Boden und wird mit vier Schrauben befestigt. Äußere Rohre werden danach an die Pumpe \
+angeschlossen, und das Wasser wird langsam eingelassen.
+"""
+RUSSIAN = """# Насосы
+
+Насос это машина, которая поднимает воду с помощью двигателя и клапана. Каждый насос имеет два клапана из латуни и стали. \
+После установки насоса откройте клапан медленно и проверьте соединения труб на полу.
+
+## Установка насоса
+
+Поставьте насос на ровный пол и закрепите его четырьмя болтами. Затем подключите обе трубы к насосу и впустите воду.
+"""  # noqa: RUF001
+
+
+@pytest.mark.parametrize(("language", "text"), [("de", GERMAN), ("ru", RUSSIAN)])
+def test_questions_of_other_languages_are_the_documents_own_words(language: str, text: str) -> None:
+    found = replace(markdown_material({f"{n}.md": text for n in range(12)}), language=language)
+    questions = questions_of(found, 3)
+    assert {one.kind for one in questions} >= {"heading", "opening", "sentence", "keywords"}
+    plain = " ".join(text.replace("\n", " ").split())
+    for one in questions:
+        assert all(word.lower() in plain.lower() for word in one.query.split()), one.query
+    assert "asked" in {one.kind for one in questions_of(material(), 3)}
+
+
+def test_words_of_a_language_that_say_nothing_are_no_keywords() -> None:
+    found = replace(markdown_material({f"{n}.md": GERMAN for n in range(12)}), language="de")
+    words = {word for one in questions_of(found, 3) if one.kind == "keywords" for word in one.query.split()}
+    assert words
+    assert not words & {"einen", "einem", "eine", "wird", "werden"}
 
 
 def test_the_first_sentence_of_a_section_is_answered_by_what_comes_after_it() -> None:

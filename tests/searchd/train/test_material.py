@@ -74,6 +74,26 @@ def test_links_are_read_from_files_that_are_as_they_were_when_they_were_added(tm
     assert not any(one.links for one in without.documents)
 
 
+def test_a_collection_is_asked_in_its_own_language(tmp_path: Path) -> None:
+    engine = Engine.open(Settings(data_dir=str(tmp_path / "data"), parser_processes=1, default_language="de"))
+    try:
+        accept(
+            engine.database,
+            engine.settings,
+            "default",
+            [SourceFile("a.md", "a.md", b"# Pumpen\n\nWasser steigt.")],
+            1.0,
+        )
+        worker = Worker(engine)
+        worker.run_until_idle()
+        worker.stop()
+        found = read_collection(engine.database, Scope("default"))
+    finally:
+        engine.close()
+    assert found.language == "de"
+    assert len(found.documents) == 1
+
+
 def test_what_is_no_page_on_this_machine_has_no_links(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.html")
     known = Accepted(0, "", {}, "")

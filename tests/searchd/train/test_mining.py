@@ -40,7 +40,7 @@ def question() -> Question:
 
 @pytest.fixture
 def miner(tmp_path: Path) -> Iterator[Miner]:
-    opened = Miner(MATERIAL, vectors(), tmp_path, "en")
+    opened = Miner(MATERIAL, vectors(), tmp_path)
     yield opened
     opened.close()
 
@@ -98,3 +98,12 @@ def test_half_of_the_negatives_come_from_the_first_ranks() -> None:
     chosen = choose(ranked, MiningSettings(negatives=6, hard=10), Random(1))
     assert len(set(chosen)) == 6
     assert sum(int(one) < 10 for one in chosen) == 3
+
+
+def test_words_are_stemmed_as_the_collection_s_language_has_them(tmp_path: Path) -> None:
+    german = replace(markdown_material({"a.md": "Die Häuser am Fluss.", "b.md": "Ein Boot."}), language="de")
+    opened = Miner(german, np.eye(2, dtype=np.float32), tmp_path)
+    try:
+        assert [one.document_id for one in opened._bm25("Haus", 5)] == ["a.md"]
+    finally:
+        opened.close()
