@@ -14,7 +14,12 @@ import peft
 import pytest
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 from indexer.device import Device
 from indexer.errors import ConfigError
@@ -22,9 +27,10 @@ from searchd.rerank import house
 from searchd.rerank.causal import load_causal
 from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.seq2seq import load_seq2seq
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.settings import Settings, Stage
-from tests.searchd.rerank.families import write_decoder, write_encoder
+from tests.searchd.rerank.families import write_decoder, write_encoder, write_t5
 from tests.searchd.rerank.test_causal import PUBLISHED
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -108,6 +114,26 @@ def test_an_adapter_over_a_causal_model_moves_its_answers(
         expected.append(yes - no)
     np.testing.assert_allclose(score(joined), expected, atol=1e-4)
     assert np.abs(score(joined) - score(plain)).max() > 1e-2
+
+
+def test_an_adapter_over_a_sequence_to_sequence_model(tmp_path: Path, settings: Settings, scheduler: Scheduler) -> None:
+    folder = write_t5(tmp_path / "base", tied=True)
+    adapter = write_adapter(
+        tmp_path / "adapter", AutoModelForSeq2SeqLM.from_pretrained(folder), "SEQ_2_SEQ_LM", ["q", "v"]
+    )
+    plain = Stage(name="large", kind="seq2seq", model=str(folder))
+    joined = load_seq2seq(msgspec.structs.replace(plain, adapter=str(adapter)), settings, scheduler)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = with_peft(AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32), adapter)
+    true, false = (tokenizer.convert_tokens_to_ids(word) for word in ("▁true", "▁false"))
+    expected = []
+    for passage in PASSAGES:
+        ids = tokenizer(f"Query: {QUERY} Document: {passage} Relevant:")["input_ids"]
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([ids]), decoder_input_ids=torch.tensor([[0]])).logits[0, -1]
+        expected.append(float(logits[true] - logits[false]))
+    np.testing.assert_allclose(score(joined), expected, atol=1e-4)
+    assert np.abs(score(joined) - score(load_seq2seq(plain, settings, scheduler))).max() > 1e-2
 
 
 @pytest.mark.parametrize("packaged", [False, True])

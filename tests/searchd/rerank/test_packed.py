@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from indexer.device import Device
 from indexer.errors import ConfigError
-from searchd.rerank import int8
+from searchd.rerank import int8, packed
 from searchd.rerank.attention import attend_by_runs
 from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.int8 import COPIES, Int8FeedForward, Int8Linear, copies_of
@@ -70,10 +70,10 @@ def test_runs_cover_every_sequence_once_and_are_as_long_as_can_be(lengths: list[
 @pytest.mark.parametrize("window", [None, 5])
 def test_first_tokens_alone_are_given_what_they_get_among_all(window: int | None) -> None:
     batch = [Pair(Frame(ids(1, 2), ids(3), passage_type=1), ids(*range(length))) for length in (0, 4, 4, 9, 600)]
-    packed = packed_of(batch, 0, torch.device("cpu"))
-    qkv = torch.randn(len(packed.ids), 3 * 16)
-    first = attend_by_runs(qkv, packed, 2, window, True)
-    np.testing.assert_allclose(first, attend_by_runs(qkv, packed, 2, window)[packed.firsts], atol=1e-6)
+    row = packed_of(batch, 0, torch.device("cpu"))
+    qkv = torch.randn(len(row.ids), 3 * 16)
+    first = attend_by_runs(qkv, row, 2, window, True)
+    np.testing.assert_allclose(first, attend_by_runs(qkv, row, 2, window)[row.firsts], atol=1e-6)
 
 
 # -- whose layers these are -----------------------------------------------------------------------------------------
@@ -116,6 +116,26 @@ def test_a_gpu_that_is_full_is_no_reason_for_a_slower_way_and_a_cpu_is(tmp_path:
         packed_forward(model, texts, "float32", device)
 
 
+def test_attention_that_cannot_run_here_leaves_the_packed_pass_to_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def broken(*_: Any, **__: Any) -> torch.Tensor:
+        asked.append("broken")
+        raise RuntimeError("no kernel image is available for execution on the device")
+
+    model, texts = loaded(write_tiny(tmp_path / "tiny"))
+    monkeypatch.setattr(packed, "attentions", lambda device: [broken, attend_by_runs])
+    found = packed_forward(model, texts, "float32", Device(Settings(device="cpu")))
+    assert asked
+    assert found is not None
+    pairs = texts.pairs(*PASSAGES)
+    np.testing.assert_allclose(found.forward(pairs), texts.logits(model, pairs), atol=1e-4)
+    monkeypatch.setattr(packed, "attentions", lambda device: [broken])
+    assert packed_forward(model, texts, "float32", Device(Settings(device="cpu"))) is None
+
+
 def test_a_model_whose_layers_do_something_else_is_found_out(tmp_path: Path) -> None:
     model, texts = loaded(write_tiny(tmp_path / "tiny"))
     device = Device(Settings(device="cpu"))
@@ -136,9 +156,9 @@ def test_logits_that_are_no_numbers_do_not_agree(tmp_path: Path) -> None:
 
 def test_a_score_does_not_depend_on_who_shares_its_batch(tmp_path: Path) -> None:
     model, texts = loaded(write_tiny(tmp_path / "tiny"))
-    packed, pairs = forward_of(model, PackedLinear), texts.pairs(*PASSAGES * 4)
-    together = packed.forward(pairs)
-    alone = torch.cat([packed.forward([pair]) for pair in pairs])
+    found, pairs = forward_of(model, PackedLinear), texts.pairs(*PASSAGES * 4)
+    together = found.forward(pairs)
+    alone = torch.cat([found.forward([pair]) for pair in pairs])
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 

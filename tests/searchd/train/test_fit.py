@@ -15,7 +15,7 @@ from searchd.train import fit as fitting
 from searchd.train.fit import FitSettings, fit
 from searchd.train.losses import LossSettings
 from searchd.train.shrink import every_second, shrunk
-from searchd.train.trainer import arguments, by_length, steps_of
+from searchd.train.trainer import arguments, by_length, on_one_gpu, steps_of
 from tests.searchd.rerank.families import ENCODERS, write_encoder
 from tests.searchd.rerank.models import write_tiny
 from tests.searchd.train.documents import groups
@@ -161,6 +161,35 @@ def test_a_small_model_begins_with_every_second_layer_and_comes_to_score_like_it
     asked = groups()[0]
     pairs = [(asked.query, text) for text in asked.texts]
     assert CrossEncoder(str(distilled), device="cpu").predict(pairs).argmax() == 0
+
+
+def test_in_bfloat16_a_model_is_fitted_and_distilled_too(base: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, bfloat16=True)
+    fitted = fit(base, groups(), tmp_path / "base", settings, ignore)
+    exact = fit(base, groups(), tmp_path / "exact", SETTINGS, ignore)
+    key = "bert.encoder.layer.0.output.dense.weight"
+    assert tensors(fitted)[key].dtype == torch.float32, "only what is multiplied is rounded, not what is learned"
+    assert not torch.equal(tensors(fitted)[key], tensors(exact)[key])
+    layers = every_second(fitted)
+    small = shrunk(fitted, layers, tmp_path / "start", groups(), settings)
+    distilled = fit(small, groups(), tmp_path / "small", replace(settings, epochs=3), ignore, fitted, layers)
+    asked = groups()[0]
+    for folder in (fitted, distilled):
+        pairs = [(asked.query, text) for text in asked.texts]
+        assert CrossEncoder(str(folder), device="cpu").predict(pairs).argmax() == 0
+
+
+def test_of_several_gpus_a_run_takes_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Arguments:
+        n_gpu = _n_gpu = 4
+
+    chosen: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert on_one_gpu(Arguments(), "cpu")._n_gpu == 4
+    assert chosen == []
+    assert on_one_gpu(Arguments(), "cuda:2")._n_gpu == 1
+    assert on_one_gpu(Arguments(), "cuda")._n_gpu == 1
+    assert chosen == ["cuda:2"]
 
 
 def test_layers_that_a_model_has_not_are_refused(base: Path, tmp_path: Path) -> None:
