@@ -92,7 +92,9 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             extra={"accepts": "name of a variable"},
         ),
     ] = ""
-    window: Annotated[int, Meta(ge=2, le=100, description="Passages a listwise model orders at once")] = 20
+    window: Annotated[
+        int, Meta(ge=2, le=100, description="Passages a listwise model orders at once; fewer if they are long")
+    ] = 20
     step: Annotated[int, Meta(ge=1, le=99, description="By how many its window moves")] = 10
     depth: Annotated[int, Meta(ge=1, le=1000, description="Passages it scores at most")] = 50
     keep: Annotated[int, Meta(ge=1, le=1000, description="Passages that go on to the next stage")] = 20

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def calls_of(groups: Sequence[Group], count: int) -> list[Call]:
     ]
 
 
-def closed(ours: Ours, calls: Sequence[Call], clients: int, seconds: float) -> dict[str, object]:
+def closed(ours: Ours, calls: Sequence[Call], clients: int, seconds: float) -> dict[str, Any]:
     """Let so many clients ask one call after the other for so long; return throughput, latency and each call's top 10."""
     numbers, lock = iter(range(1 << 30)), threading.Lock()
     found: dict[int, list[int]] = {}
@@ -70,11 +71,30 @@ def closed(ours: Ours, calls: Sequence[Call], clients: int, seconds: float) -> d
         thread.join()
     return {
         "clients": clients,
-        "pairs_per_s": pairs[0] / (time.perf_counter() - started),
+        "pairs": pairs[0],
+        "seconds": (taken := time.perf_counter() - started),
+        "pairs_per_s": pairs[0] / taken,
+        "latencies_ms": latencies,
         "p50_ms": statistics.median(latencies),
         "p95_ms": float(np.quantile(latencies, 0.95)),
         "calls": len(latencies),
         "top10": found,
+    }
+
+
+def together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return what two turns of as many clients gave, as one."""
+    pairs, seconds, latencies = (one[name] + other[name] for name in ("pairs", "seconds", "latencies_ms"))
+    return {
+        "clients": one["clients"],
+        "pairs": pairs,
+        "seconds": seconds,
+        "pairs_per_s": pairs / seconds,
+        "latencies_ms": latencies,
+        "p50_ms": statistics.median(latencies),
+        "p95_ms": float(np.quantile(latencies, 0.95)),
+        "calls": len(latencies),
+        "top10": one["top10"] | other["top10"],
     }
 
 

@@ -1,7 +1,8 @@
 """A small model to distil into: some layers of a fitted one, narrower, with its embeddings, pooler and head.
 
-Half of the layers alone are 2.3 times as fast; with a third of the neurons of their feed-forward parts, 3 times. On two layers
-as wide as before, which are faster still, little of what a reranker learned is left.
+Half of the layers alone are 2.3 times as fast; with a third of the neurons of their feed-forward parts, 3 times
+(`benchmarks/rerank.py --only models --model FOLDER`). On two layers as wide as before, which are faster still, little of
+what a reranker learned is left.
 """
 
 from __future__ import annotations
