@@ -39,7 +39,7 @@ from searchd.services import Services, build_services
 from searchd.settings import Settings, Stage
 from searchd.types import Candidate, Query, RerankRequest, StageReport
 
-WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0)
 Scores = Mapping[str, Mapping[str, float]]
 """Logits by stage, then by the text that the stage sees."""
 
