@@ -118,3 +118,14 @@ def test_what_a_setting_accepts_is_said_in_words() -> None:
     assert accepts["device"] == "auto, cpu, mps, cuda, cuda:N"
     assert accepts["port"] == "0 to 65,535"
     assert accepts["run_worker"] == "true, false"
+
+
+def test_a_stage_is_made_anew_without_asking_msgspec_for_its_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(name="large")
+    asked: list[object] = []
+    fields = msgspec.structs.fields
+    monkeypatch.setattr(msgspec.structs, "fields", lambda kind: asked.append(kind) or fields(kind))
+    assert msgspec.structs.replace(stage, depth=7) == Stage(name="large", depth=7)
+    with pytest.raises(ValueError, match="prompt is for stages of kind causal"):
+        msgspec.structs.replace(stage, prompt="qwen3")
+    assert asked == []

@@ -218,6 +218,7 @@ def close(reranker: Reranker) -> None:
         reranker.close()
 
 
+@functools.lru_cache(maxsize=256)
 def loaded_as(stage: Stage) -> Stage:
     """Return a stage with its defaults in place of what does not concern loading: equal ones share a model."""
     plain = Stage(name="model")
