@@ -25,7 +25,7 @@ OPTIONS = {
     "prompt": ("causal",),
     "precision": ("cross_encoder", "causal", "seq2seq", "late_interaction"),
     "max_length": LOCAL_KINDS,
-    "long": LOCAL_KINDS,
+    "long": (*LOCAL_KINDS, "listwise"),
     "early_stop_margin": LOCAL_KINDS,
     "provider": ("remote",),
     "url": ("remote", "listwise"),
@@ -78,7 +78,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         str,
         Meta(
             pattern="^(auto|float32|bfloat16|float16|int8)$",
-            description="auto: `dtype`, or what is fastest here and ranks like float32; int8 is for cross-encoders",
+            description="auto: `dtype`, or what is fastest here and ranks like float32 (kinds other than cross-encoders: up to "
+            "150 million parameters); int8 is for cross-encoders",
         ),
     ] = "auto"
     provider: Annotated[str, Meta(max_length=40, description="Whose API a remote stage speaks")] = ""

@@ -13,7 +13,7 @@ Source: Sun et al., RankGPT, EMNLP 2023; Pradeep et al., RankZephyr, arXiv 2312.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -92,32 +92,38 @@ class ListwiseReranker:
         if len(passages) < 2:
             return places(range(len(passages)))
         lines, passage_of = parts_of(passages, whole=request.parts)
-        size, step = self._sizes(lines)
+        words = [counted(line) for line in lines]
         order = list(range(len(lines)))
-        slices = list(windows(len(lines), size, step))
-        for done, (start, end) in enumerate(slices):
-            seen = order[start:end]
+        end, done = len(lines), 0
+        while end > 1:
+            size = self._size([words[line] for line in order[:end]])
+            seen = order[end - size : end]
             try:
                 ranked = self._ranked(request, [lines[place] for place in seen])
             except (TimeoutError, TransientError) as error:
                 if request.cancelled() or (isinstance(error, TransientError) and (request.whole or not done)):
                     raise
-                after = f"after {done} of {len(slices)} windows"
+                after = f"after {done} {'window' if done == 1 else 'windows'}"
                 if request.whole or not done:
                     raise TimeoutError(f"time was up {after}") from error
                 said = "time was up" if isinstance(error, TimeoutError) else public_reason(error)
                 raise PartScores(places(by_best(order, passage_of)), f"{said}, {after}") from error
-            order[start:end] = [seen[place] for place in ranked]
+            order[end - size : end] = best_first([seen[place] for place in ranked], passage_of)
+            done += 1
+            if size == end:
+                break
+            end -= max(1, self._step * size // self._window)
         return places(by_best(order, passage_of))
 
-    def _sizes(self, lines: Sequence[str]) -> tuple[int, int]:
-        """Return size and step of windows in which the longest lines have room: the settings', or less of both."""
+    def _size(self, words: Sequence[int]) -> int:
+        """Return how many of the last lines are in a window: the setting's number, or as many as there is room for."""
         room, size = WORDS_EACH * self._window, 0
-        for words in sorted(map(counted, lines), reverse=True)[: self._window]:
-            room -= words
-            size += room >= 0
-        size = max(2, size)
-        return size, max(1, self._step * size // self._window)
+        for count in reversed(words[-self._window :]):
+            room -= count
+            if room < 0:
+                break
+            size += 1
+        return min(len(words), max(2, size))
 
     def _ranked(self, request: ScoreRequest, lines: Sequence[str]) -> list[int]:
         """Return the places of a window's lines in the model's order."""
@@ -134,17 +140,33 @@ class ListwiseReranker:
 def parts_of(passages: Sequence[PassageText], *, whole: bool) -> tuple[list[str], list[int]]:
     """Return what the model reads, a line each, and of which passage each line is.
 
-    Lines hold `PART_WORDS` at most: of a longer passage its overlapping parts if `whole`, else its beginning.
+    Of a passage of more than `PART_WORDS` its overlapping parts if `whole`, else its beginning.
     """
     lines: list[str] = []
     passage_of: list[int] = []
     for place, passage in enumerate(passages):
         line = one_line(passage.text)
-        size = max(1, len(line.encode()) * PART_WORDS // max(PART_WORDS, counted(line)))
-        parts = text_parts(line, size) if whole else [beginning(line, PART_WORDS)]
+        parts = in_parts(line) if whole else [beginning(line, PART_WORDS)]
         lines += parts
         passage_of += [place] * len(parts)
     return lines, passage_of
+
+
+def in_parts(line: str) -> list[str]:
+    """Return overlapping parts of a line that together have all of it, none of which counts as more than `PART_WORDS`."""
+    words = counted(line)
+    if words <= PART_WORDS:
+        return [line]
+    # Where words are shorter than on the average, a part of so many bytes has more of them, and is parted again.
+    parts = text_parts(line, max(1, len(line.encode()) * PART_WORDS // words))
+    return [smaller for part in parts for smaller in in_parts(part)]
+
+
+def best_first(lines: Sequence[int], passage_of: Sequence[int]) -> list[int]:
+    """Return lines in their order, but each passage's first before any passage's second: those that climb are few."""
+    first = dict.fromkeys(passage_of[line] for line in lines)
+    firsts = [next(line for line in lines if passage_of[line] == passage) for passage in first]
+    return [*firsts, *(line for line in lines if line not in firsts)]
 
 
 def by_best(order: Sequence[int], passage_of: Sequence[int]) -> list[int]:
@@ -162,20 +184,6 @@ def places(order: Sequence[int]) -> NDArray[np.float32]:
     scores = np.empty(len(order), dtype=np.float32)
     scores[np.asarray(order, dtype=np.intp)] = np.arange(len(order), 0, -1, dtype=np.float32)
     return scores
-
-
-def windows(count: int, size: int, step: int) -> Iterator[tuple[int, int]]:
-    """Yield start and end of each window over so many passages, the last passages' first; none for one passage.
-
-    The first passage is in the last window, and neighbours share `size - step`: the best of each climb on.
-    """
-    end = count
-    while end > 1:
-        start = max(0, end - size)
-        yield start, end
-        if start == 0:
-            return
-        end -= step
 
 
 def messages(query: str, instruction: str, lines: Sequence[str]) -> list[dict[str, Any]]:
