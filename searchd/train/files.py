@@ -3,9 +3,10 @@ questions are added as JSON lines, of which a crash may cut the last one short."
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,9 +33,12 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Several processes of one fit may write the same one at once, each its own draft.
     """
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", suffix=".draft", delete=False) as draft:
-        draft.write(content)
-    Path(draft.name).replace(path)
+    draft = path.with_name(f"{path.name}.{os.getpid()}-{token_hex(4)}.draft")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def read_lines(path: Path, kind: type[T]) -> Iterator[T]:

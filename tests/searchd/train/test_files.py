@@ -26,3 +26,4 @@ def test_what_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path) -> Non
     with pytest.raises(TypeError):
         write_whole(path, "no bytes")  # type: ignore[arg-type]
     assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
