@@ -40,23 +40,23 @@ def _marks() -> str:
     return re.escape("".join([*inside, "\u00ad", "\u200c", "\u200d", "\u2060"]))
 
 
-_SPACELESS = (
+SPACELESS = (
     "\u0e01-\u0e4e\u0e81-\u0ecd\u1000-\u109f\u1780-\u17d3"  # Thai, Lao, Burmese, Khmer
     "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # kana
     "\uac00-\ud7a3"  # Korean has spaces, but its endings stick to the words
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese characters
 )
 _SIGNS = "._:/\\\\@+#&'\u2019$%~-"
-_LETTERS = f"[^\\W_{_SPACELESS}]"
-_MARKS = _marks()
-_TOKEN = re.compile(f"({_LETTERS}+(?:[{_MARKS}]+{_LETTERS}*)*|[{_SPACELESS}])|[{_SIGNS}]+")
-_RUN = re.compile(f"({_LETTERS}++)(?![{_MARKS}{_SIGNS}{_SPACELESS}])|[\\w{_MARKS}{_SIGNS}{_SPACELESS}]+")
+_LETTERS = f"[^\\W_{SPACELESS}]"
+MARKS = _marks()
+_TOKEN = re.compile(f"({_LETTERS}+(?:[{MARKS}]+{_LETTERS}*)*|[{SPACELESS}])|[{_SIGNS}]+")
+_RUN = re.compile(f"({_LETTERS}++)(?![{MARKS}{_SIGNS}{SPACELESS}])|[\\w{MARKS}{_SIGNS}{SPACELESS}]+")
 """What stands together; most often mere letters, which need no second look."""
 _LEADING = re.compile(r"_+|--?|[.@#$%/]|~/|::|\$_")
 _TRAILING = re.compile(r"_+|\+\+|[#%]")
 _BREAKS = re.compile(r"-{2,}|\.{2,}|['\u2019]{2,}").fullmatch
 """What stands between words even without a space: a dash, dots, quotes."""
-_IS_SPACELESS = re.compile(f"[{_SPACELESS}]").match
+_IS_SPACELESS = re.compile(f"[{SPACELESS}]").match
 _SOFT = frozenset("-'\u2019/&")
 _SPARED = {0x306}  # the breve of й, a letter of its own
 _FOLDED = str.maketrans(

@@ -7,7 +7,6 @@ that answers them; words of asking are put round them in English collections alo
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -18,13 +17,8 @@ from indexer.lexical.stopwords import Stopwords
 from indexer.types import Passage
 from searchd.train.phrasing import asked, defined, is_question, plain, sought
 from searchd.train.types import ENGLISH, Builder, Material, Question, TrainingDocument
+from searchd.train.words import asks, count, names_in, sentences_of, size_of, telling, tells, words_in
 
-_SENTENCE: Final = re.compile(
-    r"(?<=[^\W_A-Z][.!?])\s+(?=[\"'(]|[^\W\d_a-zß-öø-ÿ])|(?<=[)\"'][.!?])\s+(?=[\"'(]|[^\W\d_a-zß-öø-ÿ])|\n{2,}"
-)
-_WORD: Final = re.compile(r"[^\W\d_][\w.-]{2,}\w")
-_LETTERS: Final = re.compile(r"[^\W\d_]{3}")
-_NAMES: Final = re.compile(r"[^\W\d_]+")
 stopwords_of = cache(Stopwords)
 GENERIC: Final = frozenset(
     "introduction overview description example examples usage notes note see also options parameters name synopsis author "
@@ -48,7 +42,7 @@ def sections(document: TrainingDocument) -> dict[tuple[str, ...], list[Passage]]
 def heading_query(path: tuple[str, ...], title: str) -> str:
     """Return a heading as a query: with the one above it where it says little alone."""
     heading = plain(path[-1])
-    words = _NAMES.findall(heading.lower())
+    words = names_in(heading.lower())
     if len(words) <= 1 or set(words) <= GENERIC:
         above = plain(path[-2]) if len(path) > 1 else title
         return heading if heading.lower() in above.lower() else f"{above} {heading}"
@@ -59,11 +53,11 @@ def headings(document: TrainingDocument, material: Material, rng: Random) -> Ite
     """Yield a question per section: its heading as it stands, or as somebody would ask for it."""
     for path, under in sections(document).items():
         first = under[0]
-        if not path or len(first.text) < LEAST_BODY_CHARS or not _LETTERS.search(path[-1]):
+        if not path or size_of(first.text) < LEAST_BODY_CHARS or not tells(path[-1]):
             continue
         query = heading_query(path, document.title)
         also = frozenset(passage.passage_id for passage in under[1:])
-        if is_question(query):
+        if is_question(query) if material.language == ENGLISH else asks(query):
             yield Question(query, "faq", first.passage_id, also, bare=rng.random() < 0.7)
         elif material.language == ENGLISH and rng.random() < 0.5:
             yield Question(asked(query, rng), "asked", first.passage_id, also, bare=rng.random() < 0.5)
@@ -73,8 +67,8 @@ def headings(document: TrainingDocument, material: Material, rng: Random) -> Ite
 
 def titles(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
     """Yield the document's title, to be found by its first passage without it."""
-    first = next((passage for passage in document.passages if len(passage.text) >= LEAST_BODY_CHARS), None)
-    if first is None or not _LETTERS.search(document.title) or "/" in document.title:
+    first = next((passage for passage in document.passages if size_of(passage.text) >= LEAST_BODY_CHARS), None)
+    if first is None or not tells(document.title) or "/" in document.title:
         return
     also = frozenset(passage.passage_id for passage in document.passages if passage is not first)
     query = plain(document.title)
@@ -88,13 +82,13 @@ def links(document: TrainingDocument, material: Material, rng: Random) -> Iterat
     stopwords = stopwords_of(material.language)
     for link in document.links:
         target = material.by_uri.get(link.target)
-        words = {word for word in _NAMES.findall(link.text.lower()) if len(word) >= 3 and word not in stopwords}
+        words = {word for word in names_in(link.text.lower()) if len(word) >= 3 and word not in stopwords}
         if link.entry or target is None or len(words) < 2 or target.title.lower() == link.text.lower():
             continue
         best = max(target.passages, key=lambda p: (_shared(words, p.heading_path[-1:]), -p.ordinal), default=None)
         if (
             best is None
-            or len(best.text) < LEAST_BODY_CHARS
+            or size_of(best.text) < LEAST_BODY_CHARS
             or not _shared(words, (*best.heading_path[-1:], best.text))
         ):
             continue
@@ -120,7 +114,7 @@ def index_entries(document: TrainingDocument, material: Material, rng: Random) -
         best = min(
             with_it, key=lambda p: (term not in " ".join(p.heading_path[-1:]).casefold(), p.ordinal), default=None
         )
-        if best is None or len(best.text) < LEAST_BODY_CHARS:
+        if best is None or size_of(best.text) < LEAST_BODY_CHARS:
             continue
         also = frozenset(one.passage_id for one in with_it) - {best.passage_id}
         query = asked(link.text, rng) if material.language == ENGLISH and rng.random() >= 0.5 else link.text
@@ -129,17 +123,17 @@ def index_entries(document: TrainingDocument, material: Material, rng: Random) -
 
 def long_query(sentence: str, material: Material, rng: Random) -> str:
     """Return a sentence as somebody might search for it."""
-    return sought(sentence, rng) if material.language == ENGLISH else sentence.strip().rstrip(".!:;")
+    return sought(sentence, rng) if material.language == ENGLISH else sentence.strip().rstrip(".!:;\u3002\uff01\u0964")
 
 
 def openings(document: TrainingDocument, material: Material, rng: Random) -> Iterator[Question]:
     """Yield the first sentence of a section, which says what it is about, answered by what comes after it."""
     for under in sections(document).values():
         first = under[0]
-        parts = _SENTENCE.split(first.text)
+        parts = sentences_of(first.text)
         opening = parts[0].strip()
         body = first.text.replace(opening, " ", 1).strip() if opening else ""
-        if len(parts) < 2 or not 6 <= len(opening.split()) <= 32 or len(body) < LEAST_BODY_CHARS:
+        if len(parts) < 2 or not 6 <= count(opening) <= 32 or size_of(body) < LEAST_BODY_CHARS:
             continue
         also = frozenset(passage.passage_id for passage in under[1:])
         yield Question(
@@ -153,13 +147,13 @@ def sentences(document: TrainingDocument, material: Material, rng: Random) -> It
     Source: Lee, Chang, Toutanova, "Latent retrieval for weakly supervised open domain question answering", ACL 2019.
     """
     for passage in document.passages:
-        parts = [part.strip() for part in _SENTENCE.split(passage.text)]
-        usable = [part for part in parts if 6 <= len(part.split()) <= 32 and len(_LETTERS.findall(part)) >= 5]
+        parts = [part.strip() for part in sentences_of(passage.text)]
+        usable = [part for part in parts if 6 <= count(part) <= 32 and telling(part) >= 5]
         if len(parts) < 3 or not usable or rng.random() > 1 / SENTENCES_EACH:
             continue
         taken = rng.choice(usable)
         body = passage.text.replace(taken, " ", 1).strip()
-        if len(body) < LEAST_BODY_CHARS:
+        if size_of(body) < LEAST_BODY_CHARS:
             continue
         query = defined(taken, rng) if material.language == ENGLISH and rng.random() < 0.3 else None
         yield Question(
@@ -175,7 +169,7 @@ def definitions(document: TrainingDocument, material: Material, rng: Random) -> 
     """Yield "what is X" for passages that open with a definition of X."""
     for passage in document.passages if material.language == ENGLISH else ():
         query = defined(passage.text, rng)
-        if query is not None and len(passage.text) >= LEAST_BODY_CHARS:
+        if query is not None and size_of(passage.text) >= LEAST_BODY_CHARS:
             yield Question(query, "definition", passage.passage_id, bare=rng.random() < 0.5)
 
 
@@ -183,7 +177,7 @@ def keywords(document: TrainingDocument, material: Material, rng: Random) -> Ite
     """Yield some of a passage's own longer words, in their order: what a hurried reader types."""
     stopwords = stopwords_of(material.language)
     for passage in document.passages:
-        words = list(dict.fromkeys(w.lower() for w in _WORD.findall(passage.text) if w.lower() not in stopwords))
+        words = list(dict.fromkeys(w.lower() for w in words_in(passage.text) if w.lower() not in stopwords))
         if len(words) < 12 or rng.random() > 1 / (SENTENCES_EACH * 3):
             continue
         chosen = set(sorted(words, key=lambda word: -len(word) * rng.random())[: rng.randint(2, 6)])

@@ -27,7 +27,9 @@ TORCH_WRITER = "inline_container"
 @click.option("--as", "principals", multiple=True, help="Read as this principal too; public documents alone otherwise.")
 @click.option("--judged", type=click.Path(exists=True, path_type=Path), help="JSON lines of query, document_id, grade.")
 @click.option(
-    "--corpus", type=click.Path(exists=True, path_type=Path), help="Documents of a file, not of a collection."
+    "--corpus",
+    type=click.Path(exists=True, path_type=Path),
+    help="Documents of a file, not of a collection; in `default_language`.",
 )
 @click.option(
     "--base", default="", help="What to fit: a name, as in a stage, or a folder; else what the last stage runs."

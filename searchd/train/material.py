@@ -58,12 +58,12 @@ class FileDocument(msgspec.Struct, frozen=True):
     source: str = ""
 
 
-def read_corpus(path: Path) -> Material:
-    """Return the documents of a corpus file, each id once. Raises: InputError naming a line that is none."""
+def read_corpus(path: Path, language: str = ENGLISH) -> Material:
+    """Return the documents of a corpus file in a language, each id once. Raises: InputError naming a line that is none."""
     known: dict[str, TrainingDocument] = {}
     for row in read_lines(path, FileDocument):
         known.setdefault(row.document_id, of_file(row))
-    return Material(tuple(known.values()))
+    return Material(tuple(known.values()), language)
 
 
 def of_file(row: FileDocument) -> TrainingDocument:
@@ -94,11 +94,12 @@ def read_collection(database: Database, scope: Scope, *, own_files: bool = True)
     """
     documents = []
     with database.read() as session:
-        generation = generations.live(session, scope.collection)
-        if generation is None:
+        generation, collection = (
+            generations.live(session, scope.collection),
+            collections.get(session, scope.collection),
+        )
+        if generation is None or collection is None:
             raise InputError(f"collection {scope.collection!r} has nothing indexed; add documents first")
-        collection = collections.get(session, scope.collection)
-        language = collection.language if collection else ENGLISH
         cursor: str | None = None
         while True:
             page = store_documents.page(session, scope, cursor, DOCUMENTS_AT_ONCE)
@@ -110,7 +111,7 @@ def read_collection(database: Database, scope: Scope, *, own_files: bool = True)
                     documents.append(TrainingDocument(one.document_id, one.title, one.uri, cut, links))
             cursor = page.cursor
             if cursor is None:
-                return Material(tuple(documents), language)
+                return Material(tuple(documents), collection.language)
 
 
 def _passage(loaded: LoadedPassage) -> Passage:

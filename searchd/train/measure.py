@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from indexer.device import Device
 from indexer.weights import sha256_of
 from searchd.rerank.cross_encoder import load_cross_encoder
+from searchd.rerank.precision import TRIAL
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.types import PassageText, ScoreRequest
 from searchd.settings import Settings, Stage
@@ -45,7 +46,8 @@ def asked_as(stage: Stage, settings: Settings) -> str:
     """Return in words how a stage asks its model: what its figures depend on beside model and queries."""
     precision = stage.precision if stage.precision != "auto" else settings.dtype
     long = "long passages in parts" if stage.long == "parts" else "beginnings of long passages"
-    return f"{stage.max_length} tokens, {long}, blend {stage.blend:g}, precision {precision}"
+    tried = f" (trial {TRIAL})" if precision in ("auto", "int8") else ""
+    return f"{stage.max_length} tokens, {long}, blend {stage.blend:g}, precision {precision}{tried}"
 
 
 def measure(

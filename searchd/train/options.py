@@ -22,6 +22,8 @@ from searchd.train.prepare import PrepareSettings
 
 BASE, SMALL = "rerank-base", "rerank-small"
 OPTIONS, FINISHED = "run.json", "finished"
+RETIRED = ("prepare.language",)
+"""What runs of earlier versions noted and no run depends on."""
 OF_THE_MACHINE = ("threads", "device", "bfloat16")
 """What a run may go on with that differs: it was stopped, and goes on on another machine or beside another daemon."""
 DISTIL_RATE = 2.5
@@ -131,7 +133,7 @@ def same_options(folder: Path, options: TrainOptions) -> None:
     differ = [
         f"{name} {before.get(name)!r}, not {now.get(name)!r}"
         for name in sorted({*before, *now})
-        if before.get(name) != now.get(name) and name.rpartition(".")[2] not in OF_THE_MACHINE
+        if before.get(name) != now.get(name) and name not in RETIRED and name.rpartition(".")[2] not in OF_THE_MACHINE
     ]
     if differ:
         raise InputError(f"the run in {folder} was begun with {'; '.join(differ)}; --new begins another run")

@@ -189,8 +189,9 @@ def mined(
 def fingerprint(
     material: Material, vectors: NDArray[np.float32], questions: Sequence[Question], settings: PrepareSettings
 ) -> str:
-    """Name what mining depends on: every text, its vector, the questions and the settings."""
+    """Name what mining depends on: every text, its vector, the language, the questions and the settings."""
     parts = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
+    parts.update(material.language.encode())
     for document, passage in material.passages.values():
         parts.update(f"{passage.passage_id}\0{text_of(document, passage)}\0".encode())
     for question in questions:

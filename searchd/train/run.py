@@ -101,7 +101,8 @@ class Runner:
         if not ((self.folder / GROUPS).is_file() and (self.folder / HELD_OUT).is_file()):
             embedder = load_embedder(self.settings, self._device)
             if self.options.corpus:
-                self._prepare_from(read_corpus(Path(self.options.corpus)), embedder, None)
+                corpus = read_corpus(Path(self.options.corpus), self.settings.default_language)
+                self._prepare_from(corpus, embedder, None)
             else:
                 self._prepare_from_collection(embedder)
         self._enough()

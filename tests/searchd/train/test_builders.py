@@ -80,6 +80,38 @@ def test_questions_of_other_languages_are_the_documents_own_words(language: str,
     assert "asked" in {one.kind for one in questions_of(material(), 3)}
 
 
+TAMIL = """# பம்புகள்
+
+பம்பு என்பது நீரை மேலே உயர்த்தும் ஒரு இயந்திரம் ஆகும், அதில் இரண்டு வால்வுகள் உள்ளன. வால்வுகள் பித்தளையால் செய்யப்பட்டவை, அவை மெதுவாகத் திறக்க வேண்டும். \
+ஒவ்வொரு ஆண்டும் எண்ணெய் மாற்ற வேண்டும், வடிகட்டியும் சுத்தம் செய்யப்பட வேண்டும்.
+
+## பம்பை நிறுவுதல்
+
+பம்பைச் சமமான தரையில் வைத்து நான்கு போல்ட்களால் இறுக்கவும். பின்னர் இரண்டு குழாய்களையும் பம்புடன் இணைத்து நீரை உள்ளே விடவும்.
+"""
+CHINESE = """# 水泵
+
+水泵是一种用电机和阀门把水从低处送到高处的机器，每台水泵有两个阀门。阀门由黄铜和钢制成，安装后请慢慢打开。电机每年需要换油，过滤器也要清洗，并检查所有的管道接头是否紧固，以免漏水。
+
+## 安装
+
+把水泵放在平整的地面上，用四个螺栓固定好。然后把两根管道接到水泵上，慢慢放水进去，打开阀门之前先检查所有接头是否拧紧，确认没有漏水，再启动电机，让它空转几分钟。
+"""  # noqa: RUF001
+
+
+@pytest.mark.parametrize(("language", "text"), [("ta", TAMIL), ("zh", CHINESE)])
+def test_scripts_with_vowel_signs_and_without_spaces_are_asked_too(language: str, text: str) -> None:
+    found = replace(markdown_material({f"{n}.md": text for n in range(12)}), language=language)
+    assert {"heading", "opening"} <= {one.kind for one in questions_of(found, 3)}
+
+
+def test_what_only_an_english_heading_asks_is_a_heading_elsewhere() -> None:
+    text = GERMAN.replace("Einbau der Pumpe", "Will man die Pumpe warten").replace("# Pumpen", "# Was ist das?", 1)
+    found = replace(markdown_material({"a.md": text}), language="de")
+    kinds = {one.query: one.kind for one in of_builder("headings", found)}
+    assert kinds == {"Was ist das?": "faq", "Will man die Pumpe warten": "heading"}
+
+
 def test_words_of_a_language_that_say_nothing_are_no_keywords() -> None:
     found = replace(markdown_material({f"{n}.md": GERMAN for n in range(12)}), language="de")
     words = {word for one in questions_of(found, 3) if one.kind == "keywords" for word in one.query.split()}

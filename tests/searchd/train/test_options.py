@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from searchd.settings import Settings
 from searchd.train.fit import FitSettings
 from searchd.train.options import (
     FINISHED,
+    OPTIONS,
     TrainOptions,
     check_names,
     half_of_the_threads,
@@ -57,6 +59,14 @@ def test_other_options_than_those_a_run_began_with_are_named(tmp_path: Path) -> 
         same_options(tmp_path, TrainOptions(name="rerank-mine", judged="file"))
     with pytest.raises(InputError, match=r"begun with fit\.epochs 1\.0, not 2\.0; --new"):
         same_options(tmp_path, TrainOptions(fit=FitSettings(epochs=2.0)))
+
+
+def test_a_run_that_an_earlier_version_began_goes_on(tmp_path: Path) -> None:
+    same_options(tmp_path, TrainOptions())
+    noted = json.loads((tmp_path / OPTIONS).read_text())
+    noted["prepare"]["language"] = "en"
+    (tmp_path / OPTIONS).write_text(json.dumps(noted))
+    same_options(tmp_path, TrainOptions())
 
 
 def test_a_run_goes_on_with_other_threads_and_on_another_device(tmp_path: Path) -> None:
