@@ -86,7 +86,12 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--peer-python", action="append", default=[], metavar="NAME=PYTHON", help="run a peer in this interpreter"
     )
-    return parser.parse_args()
+    found = parser.parse_args()
+    if found.quick and found.only:
+        parser.error("--quick has the peers alone; leave out --only")
+    if found.model and found.only and "models" not in found.only:
+        parser.error("--model is for the part models; add --only models")
+    return found
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> Report:

@@ -26,7 +26,7 @@ def neighbours(material: Material, settings: PrepareSettings) -> list[Group]:
         shelves[document.source] += [passage.passage_id for passage in document.passages]
     every = [passage_id for shelf in shelves.values() for passage_id in shelf]
     groups = []
-    for question in questions_of(Material(tuple(kept)), settings.seed):
+    for question in questions_of(Material(tuple(kept), material.language), settings.seed):
         document, _ = material.passages[question.passage_id]
         rng = Random(f"{settings.seed}:{question.passage_id}:{question.query}")
         near = [one for one in shelves[document.source] if one not in question.also and one != question.passage_id]

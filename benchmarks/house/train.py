@@ -11,6 +11,7 @@ WORK_DIR/house keeps vectors, groups, held-out queries, checkpoints and models, 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import shutil
 import subprocess
@@ -97,9 +98,9 @@ def begun(folder: Path) -> None:
     if folder.is_dir():
         return
     weights, draft = folder.with_name(f"{folder.name}.safetensors"), folder.with_name(f"{folder.name}.draft")
-    with weights.open("wb") as out:
-        done = subprocess.run(["git", "show", START_AT], cwd=ROOT, stdout=out, check=False)
-    if done.returncode or sha256_of(weights) != START:
+    with weights.open("wb") as out, contextlib.suppress(FileNotFoundError):  # no git
+        subprocess.run(["git", "show", START_AT], cwd=ROOT, stdout=out, check=False)
+    if sha256_of(weights) != START:
         sys.exit(f"{START_AT} is not in this checkout's history; clone the whole repository, or git fetch --unshallow")
     shutil.rmtree(draft, ignore_errors=True)
     packaged_models.write(packaged_models.joined(weights), draft)
@@ -178,8 +179,9 @@ def main() -> None:
     house = work / "house"
     start_of_all, fitted, small = house / "start", house / "average" / "model", house / "small-start"
     if phase == "prepare":
-        prepared(work, settings)
+        house.mkdir(parents=True, exist_ok=True)
         begun(start_of_all)
+        prepared(work, settings)
         return
     if phase == "average":
         average([house / name / "model" for name in AVERAGED], fitted.parent)

@@ -12,6 +12,7 @@ from benchmarks.reranking.ours import Ours, house_stage
 from benchmarks.reranking.timing import in_turns, pairs_per_s, ratio
 from benchmarks.reranking.workload import CANDIDATES, Workload
 from indexer.device import Device
+from indexer.errors import ConfigError
 from searchd.rerank.precision import precisions_of
 
 
@@ -19,8 +20,15 @@ def measure_models(names: Sequence[str], workload: Workload, rounds: int, device
     """Return by precision, by model: `pairs_per_s` and `ratio`, of the first model's seconds to this one's."""
     found: dict[str, Any] = {}
     for precision in precisions_of(device):
-        sides = {name: Ours(house_stage(precision, name), device) for name in names}
-        sides = {name: one for name, one in sides.items() if precision in one.path}
+        sides: dict[str, Ours] = {}
+        for name in names:
+            try:
+                one = Ours(house_stage(precision, name), device)
+            except ConfigError as error:
+                print(f"{name} in {precision}: skipped: {error}", flush=True)
+                continue
+            if precision in one.path:
+                sides[name] = one
         if names[0] not in sides:
             continue
         for one in sides.values():
