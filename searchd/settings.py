@@ -20,7 +20,7 @@ HOUSE_RERANKER = "rerank-base"
 LOCAL_KINDS = ("cross_encoder", "causal", "seq2seq", "late_interaction", "onnx")
 """Kinds whose model runs in this process."""
 OPTIONS = {
-    "adapter": ("cross_encoder", "causal", "seq2seq"),
+    "adapter": ("cross_encoder", "causal", "seq2seq", "late_interaction"),
     "instruction": ("causal", "listwise", "remote"),
     "prompt": ("causal",),
     "precision": ("cross_encoder", "causal", "seq2seq", "late_interaction"),

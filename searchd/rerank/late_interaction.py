@@ -21,6 +21,7 @@ from indexer.packing import pack_linears
 from indexer.settings import Settings
 from indexer.tokens import PassageTokenizer
 from indexer.weights import no_progress_bars
+from searchd.rerank.adapters import with_adapter
 from searchd.rerank.late_files import refuse_missing_weights, refuse_other_models
 from searchd.rerank.late_queries import QueryIds, passage_frame, query_form
 from searchd.rerank.late_stored import LateReranker
@@ -194,6 +195,7 @@ def _read(source: Source, dtype: torch.dtype) -> tuple[Any, Any]:
         logging.set_verbosity(said)
     if not source.trusted:
         refuse_missing_weights(encoder[0].model, source.folder)
+    with_adapter(encoder[0].model, source.adapter, set())  # in place: what is merged are layers of the backbone
     return encoder.to(dtype=dtype).eval(), None
 
 

@@ -19,6 +19,7 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BertModel,
 )
 
 from indexer.device import Device
@@ -26,11 +27,13 @@ from indexer.errors import ConfigError
 from searchd.rerank import house
 from searchd.rerank.causal import load_causal
 from searchd.rerank.cross_encoder import load_cross_encoder
+from searchd.rerank.late_interaction import load_late_interaction
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.seq2seq import load_seq2seq
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.settings import Settings, Stage
 from tests.searchd.rerank.families import write_decoder, write_encoder, write_t5
+from tests.searchd.rerank.late_models import write_pylate
 from tests.searchd.rerank.test_causal import PUBLISHED
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -134,6 +137,27 @@ def test_an_adapter_over_a_sequence_to_sequence_model(tmp_path: Path, settings: 
         expected.append(float(logits[true] - logits[false]))
     np.testing.assert_allclose(score(joined), expected, atol=1e-4)
     assert np.abs(score(joined) - score(load_seq2seq(plain, settings, scheduler))).max() > 1e-2
+
+
+def test_an_adapter_over_a_late_interaction_model(tmp_path: Path, settings: Settings, scheduler: Scheduler) -> None:
+    folder = write_pylate(tmp_path / "base")
+    adapter = write_adapter(
+        tmp_path / "adapter", BertModel.from_pretrained(folder), "FEATURE_EXTRACTION", ["query", "value"]
+    )
+    merged = shutil.copytree(folder, tmp_path / "merged")
+    with_peft(BertModel.from_pretrained(folder), adapter).merge_and_unload().save_pretrained(merged)
+    plain = Stage(name="large", kind="late_interaction", model=str(folder))
+    joined, expected, without = (
+        load_late_interaction(stage, settings, scheduler)
+        for stage in (
+            msgspec.structs.replace(plain, adapter=str(adapter)),
+            msgspec.structs.replace(plain, model=str(merged)),
+            plain,
+        )
+    )
+    assert len({one.fingerprint for one in (joined, expected, without)}) == 3
+    np.testing.assert_allclose(score(joined), score(expected), atol=1e-4)
+    assert np.abs(score(joined) - score(without)).max() > 1e-2
 
 
 @pytest.mark.parametrize("packaged", [False, True])
