@@ -45,9 +45,7 @@ def test_it_exits_as_the_rest_does() -> None:
 
 
 def test_an_interrupt_reaches_the_rest() -> None:
-    program = (
-        "\ntry:\n    print(1, flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('stopped'); sys.exit(130)"
-    )
+    program = "\ntry:\n    print(1, flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('stopped'); sys.exit(130)"
     with begun(program) as process:
         assert process.stdout is not None
         process.stdout.readline()
