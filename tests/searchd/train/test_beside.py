@@ -17,6 +17,16 @@ ASIDE = "from searchd.train.beside import AUTOGROUP, be_nice, step_aside; import
 needs_autogroups = pytest.mark.skipif(not AUTOGROUP.is_file(), reason="this kernel has no autogroups")
 
 
+LISTENING = """
+try:
+    print(1, flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("stopped")
+    sys.exit(130)
+"""
+
+
 def begun(program: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", ASIDE + program], stdout=subprocess.PIPE, text=True)
 
@@ -45,8 +55,7 @@ def test_it_exits_as_the_rest_does() -> None:
 
 
 def test_an_interrupt_reaches_the_rest() -> None:
-    program = "\ntry:\n    print(1, flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('stopped'); sys.exit(130)"
-    with begun(program) as process:
+    with begun(LISTENING) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
