@@ -96,7 +96,7 @@ class ListwiseReranker:
         order = list(range(len(lines)))
         end, done = len(lines), 0
         while end > 1:
-            size = self._size([words[line] for line in order[:end]])
+            size = self._size([words[line] for line in order[max(0, end - self._window) : end]])
             seen = order[end - size : end]
             try:
                 ranked = self._ranked(request, [lines[place] for place in seen])
@@ -116,14 +116,14 @@ class ListwiseReranker:
         return places(by_best(order, passage_of))
 
     def _size(self, words: Sequence[int]) -> int:
-        """Return how many of the last lines are in a window: the setting's number, or as many as there is room for."""
+        """Return how many of the last of these lines, two or more, have room in a window: at least two."""
         room, size = WORDS_EACH * self._window, 0
-        for count in reversed(words[-self._window :]):
+        for count in reversed(words):
             room -= count
             if room < 0:
                 break
             size += 1
-        return min(len(words), max(2, size))
+        return max(2, size)
 
     def _ranked(self, request: ScoreRequest, lines: Sequence[str]) -> list[int]:
         """Return the places of a window's lines in the model's order."""
@@ -164,9 +164,10 @@ def in_parts(line: str) -> list[str]:
 
 def best_first(lines: Sequence[int], passage_of: Sequence[int]) -> list[int]:
     """Return lines in their order, but each passage's first before any passage's second: those that climb are few."""
-    first = dict.fromkeys(passage_of[line] for line in lines)
-    firsts = [next(line for line in lines if passage_of[line] == passage) for passage in first]
-    return [*firsts, *(line for line in lines if line not in firsts)]
+    firsts: dict[int, int] = {}
+    for line in lines:
+        firsts.setdefault(passage_of[line], line)
+    return [*firsts.values(), *(line for line in lines if firsts[passage_of[line]] != line)]
 
 
 def by_best(order: Sequence[int], passage_of: Sequence[int]) -> list[int]:

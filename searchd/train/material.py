@@ -94,10 +94,8 @@ def read_collection(database: Database, scope: Scope, *, own_files: bool = True)
     """
     documents = []
     with database.read() as session:
-        generation, collection = (
-            generations.live(session, scope.collection),
-            collections.get(session, scope.collection),
-        )
+        generation = generations.live(session, scope.collection)
+        collection = collections.get(session, scope.collection)
         if generation is None or collection is None:
             raise InputError(f"collection {scope.collection!r} has nothing indexed; add documents first")
         cursor: str | None = None

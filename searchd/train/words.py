@@ -16,7 +16,7 @@ _SPACELESS: Final = re.compile(f"[{SPACELESS}]")
 _ENDS: Final = re.compile(
     r"[.!?]\s+|[\u3002\uff01\uff1f\u0964\u061f]\s*|\n{2,}"
 )  # Chinese, Hindi, Arabic have their own
-_OPENING: Final = "\"'(¿¡«„“"
+_OPENING: Final = ('"', "'", "(", "¿", "¡", "«", "„", "“")
 _CLOSING: Final = ("'", '"', ")", "»", "”", "“")
 _IN_WORDS: Final = re.compile(rf"[^\W_]|[{MARKS}]")
 _QUESTION_MARKS: Final = ("?", "\uff1f", "\u061f")
@@ -77,4 +77,4 @@ def _is_end(text: str, end: re.Match[str]) -> bool:
         return True
     before, after = text[end.start() - 1 : end.start()], text[end.end() : end.end() + 1]
     ended = before in _CLOSING or (_IN_WORDS.match(before) is not None and not before.isupper())
-    return ended and (after in tuple(_OPENING) or (after.isalpha() and not after.islower()))
+    return ended and (after in _OPENING or (after.isalpha() and not after.islower()))
