@@ -1,6 +1,7 @@
-"""Which blend weights of the default cascade are best on judged sets: every pair of weights over the same scores.
+"""Which blend weights of the default cascade, or of two other stages, are best on judged sets: every pair of weights over
+the same scores.
 
-    python benchmarks/blend.py DATASET_DIR... [--depth N ...] [--keep N ...] [--limit N]
+    python benchmarks/blend.py DATASET_DIR... [--depth N ...] [--keep N ...] [--limit N] [--stages JSON]
 
 Candidates and scores come from the product's own pipeline and rerankers, once per query, without time limits; each pair
 of weights then runs the product's cascade over them, for every depth of the first stage and every number that it keeps.
@@ -36,7 +37,7 @@ from searchd.rerank.text import passage_text
 from searchd.rerank.types import PassageText, ScoreRequest, never
 from searchd.rerank.wish import request_of
 from searchd.services import Services, build_services
-from searchd.settings import Settings, Stage
+from searchd.settings import Profile, Settings, Stage
 from searchd.types import Candidate, Query, RerankRequest, StageReport
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0)
@@ -129,13 +130,16 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=0, help="only the first N judged queries of each")
     parser.add_argument("--depth", type=int, nargs="+", help="passages that the first stage scores")
     parser.add_argument("--keep", type=int, nargs="+", help="passages that the second stage scores")
+    parser.add_argument("--stages", help="two stages as settings have them, in place of the default cascade's")
     arguments = parser.parse_args()
+    given = msgspec.json.decode(arguments.stages, type=tuple[Stage, Stage]) if arguments.stages else None
     logging.disable(logging.INFO)
     tables: defaultdict[tuple[int, int], list[NDArray[np.float64]]] = defaultdict(list)
     for dataset in arguments.datasets:
         judged = read_judged_set(dataset, limit=arguments.limit)
         with tempfile.TemporaryDirectory() as folder:
-            settings = unlimited(Settings(data_dir=folder, timeout_ms=NO_LIMIT_MS // 10))
+            profiles = {"default": Profile(stages=given)} if given else {}
+            settings = unlimited(Settings(data_dir=folder, timeout_ms=NO_LIMIT_MS // 10, profiles=profiles))
             profile = settings.profile("default")
             assert profile is not None
             first, second = profile.stages

@@ -26,7 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.reranking.load import calls_of, closed, overload, same_top10, together
+from benchmarks.reranking.load import calls_of, closed, overload, pooled, same_top10
 from benchmarks.reranking.models import measure_models
 from benchmarks.reranking.ours import Ours, house_stage
 from benchmarks.reranking.peers import PEERS, Apart
@@ -226,7 +226,7 @@ def under_load(arguments: argparse.Namespace, ours: Ours, parts: Sequence[str]) 
     turns = [
         closed(ours, calls, clients, seconds) for clients, seconds in ((1, 30.0), (8, 30.0), (32, 60.0), (1, 30.0))
     ]
-    found = {8: turns[1], 32: turns[2], 1: together(turns[0], turns[3])}
+    found = {8: turns[1], 32: turns[2], 1: pooled(turns[0], turns[3])}
     alone, crowd = found[1].pop("top10"), found[32].pop("top10")
     found[8].pop("top10")
     speeds = {clients: float(one["pairs_per_s"]) for clients, one in found.items()}

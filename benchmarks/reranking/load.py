@@ -69,32 +69,29 @@ def closed(ours: Ours, calls: Sequence[Call], clients: int, seconds: float) -> d
         thread.start()
     for thread in threads:
         thread.join()
-    return {
-        "clients": clients,
-        "pairs": pairs[0],
-        "seconds": (taken := time.perf_counter() - started),
-        "pairs_per_s": pairs[0] / taken,
-        "latencies_ms": latencies,
-        "p50_ms": statistics.median(latencies),
-        "p95_ms": float(np.quantile(latencies, 0.95)),
-        "calls": len(latencies),
-        "top10": found,
-    }
+    return figures(clients, pairs[0], time.perf_counter() - started, latencies, found)
 
 
-def together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def pooled(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Return what two turns of as many clients gave, as one."""
     pairs, seconds, latencies = (one[name] + other[name] for name in ("pairs", "seconds", "latencies_ms"))
+    return figures(one["clients"], pairs, seconds, latencies, one["top10"] | other["top10"])
+
+
+def figures(
+    clients: int, pairs: int, seconds: float, latencies_ms: list[float], top10: dict[int, list[int]]
+) -> dict[str, Any]:
+    """Return throughput and latency of what was scored meanwhile, beside what they are computed from."""
     return {
-        "clients": one["clients"],
+        "clients": clients,
         "pairs": pairs,
         "seconds": seconds,
         "pairs_per_s": pairs / seconds,
-        "latencies_ms": latencies,
-        "p50_ms": statistics.median(latencies),
-        "p95_ms": float(np.quantile(latencies, 0.95)),
-        "calls": len(latencies),
-        "top10": one["top10"] | other["top10"],
+        "latencies_ms": latencies_ms,
+        "p50_ms": statistics.median(latencies_ms),
+        "p95_ms": float(np.quantile(latencies_ms, 0.95)),
+        "calls": len(latencies_ms),
+        "top10": top10,
     }
 
 
