@@ -1,7 +1,8 @@
 """The SQL tables: documents are the truth; passages and cached vectors are derived, per generation.
 
 Alembic's `migrations/` builds exactly these on SQLite and PostgreSQL. Rows never leave `indexer/store`.
-Times are UTC seconds since the epoch (REAL), so that both databases compare them alike.
+Times are UTC seconds since the epoch (REAL), so that both databases compare them alike. The tables of what is measured
+stand in `judged_tables.py`.
 """
 
 from __future__ import annotations
@@ -18,31 +19,19 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Text,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
+
+from indexer.store import judged_tables as judged_tables  # so that Base knows every table
+from indexer.store.base import Base as Base
 
 SCHEMA_VERSION = 1
 """Of what is derived from documents (passages, both indexes): part of every generation's fingerprint."""
 
-NAMES = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
 _LIVE = "state = 'live'"
-
-
-class Base(DeclarativeBase):
-    """Declarative base; constraints are named so that migrations can find them."""
-
-    metadata = MetaData(naming_convention=NAMES)
 
 
 class CollectionRow(Base):
