@@ -14,7 +14,7 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from searchd.api import collections, documents, maintenance, rerank, search, sources, status, tasks
+from searchd.api import collections, documents, maintenance, rankings, rerank, search, sources, status, tasks
 from searchd.api.operation import Operation
 from searchd.api.problems import MEDIA_TYPE, Problem
 from searchd.api.reading import read_query
@@ -38,7 +38,7 @@ PROBLEM_EXAMPLE = {
     "type": "about:blank", "title": "Unprocessable Content", "status": 422,
     "detail": "parameter 'limt' is not known; accepted: q, collection, limit", "code": "unknown_parameter",
 }  # fmt: skip
-TOPICS: tuple[Any, ...] = (search, rerank, documents, sources, tasks, collections, maintenance, status)
+TOPICS: tuple[Any, ...] = (search, rerank, documents, sources, tasks, collections, rankings, maintenance, status)
 DESCRIBED: tuple[HTTPRouteHandler, ...] = tuple(handler for topic in TOPICS for handler in topic.HANDLERS)
 
 

@@ -1,0 +1,156 @@
+"""The workbench of evaluation and tuning: the product's own retrieval, fusion, texts and rerankers, a step at a time.
+
+Beside a running daemon its indexes are asked over its API, SQL is read directly, and rerankers run in this process; without
+one the folder is opened. `tests/searchd/evaluate` holds it to what the pipeline answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from indexer.apply import text_hash
+from indexer.client import RemoteIndexer
+from indexer.device import Device
+from indexer.errors import InputError, NotFound
+from indexer.owner import Owner, running_daemon
+from indexer.scope import Scope
+from indexer.store import generations, passages, tokens
+from indexer.store.database import Database, open_database
+from searchd.evaluate.sources import DaemonSource, FolderSource, RetrievalSource, bare_candidates
+from searchd.evaluate.types import Question, Topic
+from searchd.fuse import FUSIONS
+from searchd.load import filled
+from searchd.rerank.cascade import Cascade
+from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.table import RerankerCache
+from searchd.rerank.text import passage_text
+from searchd.services import Services, build_services
+from searchd.settings import Profile, Settings, Stage
+from searchd.types import Candidate, RerankRequest, StageReport
+
+NO_BUDGET_MS = 60_000
+"""The most that a stage's budget takes."""
+DEPTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """One collection, opened for measuring, as one reader sees it."""
+
+    settings: Settings
+    database: Database
+    scope: Scope
+    generation_id: str
+    source: RetrievalSource
+    rerankers: RerankerCache
+    beside_daemon: bool
+
+    def ask(self, topic: Topic, depth: int = DEPTH) -> Question:
+        """Return what the systems find for a topic, `depth` passages each, with their texts.
+
+        Raises: TransientError if a system does not answer.
+        """
+        found = self.source.retrieve(topic.text, depth)
+        started = time.monotonic()
+        bare = bare_candidates(found.rankings)
+        with self.database.read() as session:
+            loaded = passages.load(session, self.scope, self.generation_id, list(bare))
+            read = [filled(bare[name], one) for name, one in loaded.items() if name not in found.excluded]
+            hashes = [text_hash(passage_text(one)) for one in read]
+            ids = tokens.read(session, self.tokenizers, hashes) if self.tokenizers else {}
+        known = {
+            one.passage_id: replace(one, tokens=ids.get(hashed, {})) for one, hashed in zip(read, hashes, strict=True)
+        }
+        ms = {**found.ms, "load": (time.monotonic() - started) * 1000}
+        return Question(topic, found.meaning, found.rankings, known, ms)
+
+    @property
+    def tokenizers(self) -> frozenset[str]:
+        """The tokenizers whose stored ids the default profile's rerankers read."""
+        profile = self.settings.profile("default") or Profile()
+        return self.rerankers.stored(profile.stages).tokenizers
+
+    def load_models(self, stages: Sequence[Stage]) -> None:
+        """Load what stages run, and use each once. Raises: ConfigError naming the setting."""
+        self.rerankers.check(dict.fromkeys(stages))
+
+    def rerank(
+        self, question: Question, fused: Sequence[Candidate], stages: Sequence[Stage]
+    ) -> tuple[tuple[Candidate, ...], tuple[StageReport, ...]]:
+        """Return the candidates as these stages leave them, without time limits, and what each stage did and took."""
+        cascade = Cascade(self.rerankers.of)
+        return cascade.rerank(question.meaning, fused, unlimited(stages), RerankRequest(), math.inf)
+
+
+def fused_candidates(question: Question, profile: Profile) -> tuple[Candidate, ...]:
+    """Return a question's candidates in the fused order of a profile, as they come to its cascade."""
+    rankings = [replace(one, passages=one.passages[: profile.depth]) for one in question.rankings]
+    fused = FUSIONS[profile.fusion](rankings, k=profile.rrf_k, weights=profile.weights)
+    return tuple(
+        replace(question.passages[one.passage_id], scores=one.scores, ranks=one.ranks)
+        for one in fused
+        if one.passage_id in question.passages
+    )
+
+
+def unlimited(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Return stages that do not run out of time: quality is measured apart from speed."""
+    return tuple(msgspec.structs.replace(stage, budget_ms=NO_BUDGET_MS) for stage in stages)
+
+
+@contextlib.contextmanager
+def open_workbench(settings: Settings, collection: str, principals: Sequence[str] = ()) -> Iterator[Workbench]:
+    """Yield the workbench of a collection: through its daemon if one runs, else over the folder, which is owned meanwhile.
+
+    Raises: NotFound; Busy; InputError for `principals` beside a daemon; StaleIndex, ConfigError.
+    """
+    daemon = running_daemon(settings)
+    if daemon is None:
+        with Owner.acquire(settings):
+            services = build_services(settings, worker=False)
+            try:
+                yield of_services(services, Scope.of(collection, principals))
+            finally:
+                services.close()
+        return
+    if principals:
+        raise InputError(
+            "--as reads the folder itself, which a daemon owns now; stop the daemon, or measure without --as"
+        )
+    key = next((key for key in settings.keys if key.write), None)
+    scope = Scope.of(collection, key.principals if key else ())
+    database = open_database(settings.resolved_database_url, migrate=False)
+    try:
+        with database.read() as session:
+            generation = generations.live(session, collection)
+        if generation is None:
+            raise NotFound(f"there is no collection {collection!r}")
+        source = DaemonSource(RemoteIndexer(daemon.url, key.secret if key else ""), collection)
+        with contextlib.closing(Device(settings)) as device, contextlib.closing(_rerankers(settings, device)) as loaded:
+            yield Workbench(settings, database, scope, generation.generation_id, source, loaded, True)
+    finally:
+        database.close()
+
+
+def of_services(services: Services, scope: Scope) -> Workbench:
+    """Return the workbench over opened services. Raises: NotFound."""
+    live = services.engine.live(scope.collection)
+    return Workbench(
+        services.settings,
+        services.engine.database,
+        scope,
+        live.generation_id,
+        FolderSource(services, scope),
+        services.rerankers,
+        False,
+    )
+
+
+def _rerankers(settings: Settings, device: Device) -> RerankerCache:
+    return RerankerCache(settings, Scheduler(device))
