@@ -23,6 +23,7 @@ from indexer.status import task_of
 from indexer.store import documents
 from indexer.types import SourceFile
 from searchd.api.search import SearchRequest, query_from_request
+from searchd.fuse import RRF, fusion_of
 from searchd.services import Services
 from searchd.types import Candidate, SearchResponse
 
@@ -130,7 +131,8 @@ def table_of(text: str, response: SearchResponse) -> Table:
     for column in ("", "puts first", "moved", "ms"):
         table.add_column(column, justify="right" if column == "ms" else "left", overflow="fold")
     previous: str | None = None
-    names = [report.name for report in response.systems] + ["rrf"] + [report.name for report in response.stages]
+    fusion = fusion_of(response.candidates[0].scores) if response.candidates else RRF
+    names = [report.name for report in response.systems] + [fusion] + [report.name for report in response.stages]
     reports = {report.name: report for report in (*response.systems, *response.stages)}
     for name in names:
         first = next((c for c in response.candidates if c.ranks.get(name) == 1), None)
@@ -141,7 +143,7 @@ def table_of(text: str, response: SearchResponse) -> Table:
         table.add_row(
             name, escape(shown), moved(response.candidates, previous, name) if is_stage else "", f"{took:.0f}"
         )
-        if name == "rrf" or (is_stage and first is not None):
+        if name == fusion or (is_stage and first is not None):
             previous = name
     table.add_row("", "", "[dim]whole query[/]", f"[dim]{response.took_ms:.0f}[/]")
     return table

@@ -6,11 +6,14 @@ Takes what `retrieve.py` found; gives candidates with every system's score and r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from searchd.types import Candidate, Ranking
 
-RRF = "rrf"
+RRF, LINEAR = "rrf", "linear"
+FUSED = (RRF, LINEAR)
+"""What the fused score is called, by fusion; a candidate has one of them."""
 
 
 class Fusion(Protocol):
@@ -25,34 +28,71 @@ def reciprocal_rank_fusion(
 ) -> tuple[Candidate, ...]:
     """Order passages by the sum over systems of weight / (k + rank), rank from 1; a missing weight is 1.
 
-    No rankings, or empty ones, give no candidates. A passage that a ranking repeats counts at its first place.
+    No rankings, or empty ones, give no candidates.
     Source: Cormack, Clarke, Buettcher, "Reciprocal Rank Fusion Outperforms Condorcet and Individual Rank Learning
     Methods", SIGIR 2009.
     """
+    fused: dict[str, float] = {}
+    found = _found(rankings)
+    for ranking in rankings:
+        weight = 1.0 if weights is None else weights.get(ranking.system, 1.0)
+        for passage_id in dict.fromkeys(passage.passage_id for passage in ranking.passages):
+            share = weight / (k + found[passage_id].ranks[ranking.system])
+            fused[passage_id] = fused.get(passage_id, 0.0) + share
+    return _ordered(found, fused, RRF)
+
+
+def linear_fusion(
+    rankings: Sequence[Ranking], *, k: float = 0.0, weights: Mapping[str, float] | None = None
+) -> tuple[Candidate, ...]:
+    """Order passages by the weighted sum of each system's scores, brought to 0 to 1 between its lowest and its highest.
+
+    A system that did not find a passage adds 0; one whose scores do not differ adds its whole weight, 1 if none is given.
+    Each share is a score too, `linear.bm25`. `k` is RRF's and says nothing here.
+    Source: min-max normalisation and CombSUM: Lee, "Analyses of Multiple Evidence Combination", SIGIR 1997; weighted, for
+    lexical and dense scores: Bruch, Gai, Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", TOIS 2023.
+    """
+    shares: dict[str, dict[str, float]] = {}
+    found = _found(rankings)
+    for ranking in rankings:
+        weight = 1.0 if weights is None else weights.get(ranking.system, 1.0)
+        low = min((passage.score for passage in ranking.passages), default=0.0)
+        spread = max((passage.score for passage in ranking.passages), default=0.0) - low
+        for passage_id in dict.fromkeys(passage.passage_id for passage in ranking.passages):
+            own = (found[passage_id].scores[ranking.system] - low) / spread if spread > 0 else 1.0
+            shares.setdefault(passage_id, {})[f"{LINEAR}.{ranking.system}"] = weight * own
+    fused = {passage_id: sum(of.values()) for passage_id, of in shares.items()}
+    named = {name: replace(one, scores={**one.scores, **shares[name]}) for name, one in found.items()}
+    return _ordered(named, fused, LINEAR)
+
+
+def _found(rankings: Sequence[Ranking]) -> dict[str, Candidate]:
+    """Return every passage of any ranking with each system's score and rank; a repeated one counts at its first place."""
     documents: dict[str, str] = {}
     scores: dict[str, dict[str, float]] = {}
     ranks: dict[str, dict[str, int]] = {}
-    fused: dict[str, float] = {}
     for ranking in rankings:
-        weight = 1.0 if weights is None else weights.get(ranking.system, 1.0)
         for rank, passage in enumerate(ranking.passages, start=1):
             of_passage = ranks.setdefault(passage.passage_id, {})
-            if ranking.system in of_passage:
-                continue
-            of_passage[ranking.system] = rank
-            scores.setdefault(passage.passage_id, {})[ranking.system] = passage.score
-            documents[passage.passage_id] = passage.document_id
-            fused[passage.passage_id] = fused.get(passage.passage_id, 0.0) + weight / (k + rank)
-    ordered = sorted(fused, key=lambda passage_id: (-fused[passage_id], passage_id))
+            if ranking.system not in of_passage:
+                of_passage[ranking.system] = rank
+                scores.setdefault(passage.passage_id, {})[ranking.system] = passage.score
+                documents[passage.passage_id] = passage.document_id
+    return {name: Candidate(name, documents[name], scores[name], ranks[name]) for name in documents}
+
+
+def _ordered(found: Mapping[str, Candidate], fused: Mapping[str, float], name: str) -> tuple[Candidate, ...]:
+    """Return the candidates by their fused score, which is called `name`; ties by passage_id."""
+    ordered = sorted(found.values(), key=lambda one: (-fused[one.passage_id], one.passage_id))
     return tuple(
-        Candidate(
-            passage_id=passage_id,
-            document_id=documents[passage_id],
-            scores={**scores[passage_id], RRF: fused[passage_id]},
-            ranks={**ranks[passage_id], RRF: place},
-        )
-        for place, passage_id in enumerate(ordered, start=1)
+        replace(one, scores={**one.scores, name: fused[one.passage_id]}, ranks={**one.ranks, name: place})
+        for place, one in enumerate(ordered, start=1)
     )
 
 
-FUSIONS: dict[str, Fusion] = {"rrf": reciprocal_rank_fusion}
+def fusion_of(scores: Mapping[str, object]) -> str:
+    """Return what the fused score (or rank) among these is called; RRF's name where there is none."""
+    return next((name for name in FUSED if name in scores), RRF)
+
+
+FUSIONS: dict[str, Fusion] = {RRF: reciprocal_rank_fusion, LINEAR: linear_fusion}

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from indexer.lexical import LexicalIndex
 from indexer.types import Metadata
+from searchd.fuse import FUSED
 from searchd.highlight import highlights_of
 from searchd.types import Candidate, Hit, Query, StageReport
 
@@ -71,7 +72,7 @@ def _hit(
 def deciding_score(candidate: Candidate, stages: Sequence[StageReport]) -> tuple[float, str]:
     """Return the last score that ordered a candidate, and its name."""
     names = [name for report in reversed(stages) for name in (f"{report.name}.blend", report.name)]
-    for name in (*names, "rrf", "bm25", "dense"):
+    for name in (*names, *FUSED, "bm25", "dense"):
         if name in candidate.scores:
             return candidate.scores[name], name
     return 0.0, "none"

@@ -41,7 +41,9 @@ INSTRUCTED_PROVIDERS = ("voyage", "zeroentropy", "vllm")
 UNINSTRUCTED_PROMPTS = ("rankllama",)
 """Of causal stages, those whose prompt has no place for an instruction."""
 
-RESERVED = frozenset({"bm25", "dense", "rrf", "relevance", "wait", "retrieve", "fuse", "load", "rerank", "present"})
+RESERVED = frozenset(
+    {"bm25", "dense", "rrf", "linear", "relevance", "wait", "retrieve", "fuse", "load", "rerank", "present"}
+)
 """What systems and steps are called in answers; no stage may be."""
 
 
@@ -109,7 +111,9 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ),
     ] = "parts"
     budget_ms: Annotated[int, Meta(ge=1, le=60000, description="Time it may take")] = 400
-    blend: Annotated[float, Meta(ge=0, le=1, description="w in w*z(stage) + (1-w)*z(rrf); 1 is the stage alone")] = 0.3
+    blend: Annotated[
+        float, Meta(ge=0, le=1, description="w in w*z(stage) + (1-w)*z(fused score); 1 is the stage alone")
+    ] = 0.3
     early_stop_margin: Annotated[
         Annotated[float, Meta(ge=-10, le=10)] | None,
         Meta(
@@ -161,7 +165,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A named set of all query-time choices."""
 
     depth: Annotated[int, Meta(ge=1, le=1000, description="Passages taken of each system")] = 100
-    fusion: Annotated[str, Meta(pattern="^rrf$", description="How systems are fused")] = "rrf"
+    fusion: Annotated[
+        str,
+        Meta(pattern="^(rrf|linear)$", description="How systems are fused: by ranks, or by scores brought to 0 to 1"),
+    ] = "rrf"
     rrf_k: Annotated[float, Meta(ge=1, le=1000, description="k of reciprocal rank fusion")] = 60
     weights: Annotated[
         dict[str, Annotated[float, Meta(ge=0, le=100)]],

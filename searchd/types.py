@@ -84,7 +84,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A passage between fusion and answer; `scores` and `ranks` by name: systems, "rrf", stages, "<stage>.blend"."""
+    """A passage between fusion and answer; `scores` and `ranks` by name: systems, the fusion, stages, "<stage>.blend"."""
 
     passage_id: str
     document_id: str

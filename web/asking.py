@@ -83,4 +83,4 @@ def request_of(settings: Settings, state: SearchState) -> SearchRequest:
 
 def fusion_of(profile: Profile) -> Fusion:
     """Return what a profile fuses and blends with, for explanations."""
-    return Fusion(profile.rrf_k, profile.weights, {stage.name: stage.blend for stage in profile.stages})
+    return Fusion(profile.rrf_k, profile.weights, {one.name: one.blend for one in profile.stages}, profile.fusion)

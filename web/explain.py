@@ -1,6 +1,6 @@
 """`Why this result`: a hit's ranks and scores by name -> one sentence and a short table.
 
-Shows what the pipeline recorded on the candidate and computes nothing anew, except each system's share of the RRF sum.
+Shows what the pipeline recorded on the candidate and computes nothing anew, except each system's share of an RRF sum.
 """
 
 from __future__ import annotations
@@ -8,31 +8,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from searchd.fuse import LINEAR, RRF, fusion_of
 from searchd.types import Candidate, Hit, SearchResponse
 from web import words
 
-RRF = "rrf"
 BLEND = ".blend"
 
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """What RRF was computed with: score = sum over systems of weight / (k + rank)."""
+    """What systems were fused with. RRF: score = sum over systems of weight / (k + rank); linear: see `searchd/fuse.py`."""
 
     k: float
     weights: Mapping[str, float] = field(default_factory=dict)
     blends: Mapping[str, float] = field(default_factory=dict)
-    """w of each stage: order = w * z(stage) + (1 - w) * z(rrf)."""
+    """w of each stage: order = w * z(stage) + (1 - w) * z(fused score)."""
+    name: str = RRF
 
-    def share(self, system: str, rank: int) -> tuple[float, str]:
-        """Return a system's share of the sum, and how it came about: `1 / (60 + 3)`."""
+    def share(self, candidate: Candidate, system: str) -> tuple[float, str]:
+        """Return a system's share of the sum, and how it came about: `1 / (60 + 3)`, `0.7 x 0.42`."""
         weight = self.weights.get(system, 1.0)
+        if self.name == LINEAR:
+            share = candidate.scores.get(f"{LINEAR}.{system}", 0.0)
+            return share, f"{weight:g} x {words.in_score(share / weight if weight else 0.0)}"
+        rank = candidate.ranks[system]
         return weight / (self.k + rank), f"{weight:g} / ({self.k:g} + {rank})"
 
     def blend_words(self, stage: str) -> str:
         """Return how a stage was blended: `0.3 z(small) + 0.7 z(rrf)`."""
         w = self.blends.get(stage)
-        return f"{stage} with {RRF}" if w is None else f"{w:g} z({stage}) + {1 - w:.2g} z({RRF})"
+        return f"{stage} with {self.name}" if w is None else f"{w:g} z({stage}) + {1 - w:.2g} z({self.name})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,9 @@ def why_of(hit: Hit, response: SearchResponse, fusion: Fusion) -> Why:
     candidate = hit.candidate
     rows = [_system_row(candidate, report.name, fusion) for report in response.systems]
     before: str | None = None
-    if RRF in candidate.scores:
-        rows.append(_row(candidate, RRF, None, _sum_of(candidate, response, fusion)))
-        before = RRF
+    if fusion.name in candidate.scores:
+        rows.append(_row(candidate, fusion.name, None, _sum_of(candidate, response, fusion)))
+        before = fusion.name
     for report in response.stages:
         stage_rows, before = _stage_rows(candidate, report.name, before, fusion)
         rows += stage_rows
@@ -73,18 +78,16 @@ def _system_row(candidate: Candidate, system: str, fusion: Fusion) -> WhyRow:
     rank = candidate.ranks.get(system)
     if rank is None:
         return WhyRow(system, None, None, None, "did not find this passage")
-    share, _ = fusion.share(system, rank)
-    note = f"adds {words.in_score(share)}" if RRF in candidate.ranks else ""
+    share, _ = fusion.share(candidate, system)
+    note = f"adds {words.in_score(share)}" if fusion.name in candidate.ranks else ""
     return WhyRow(system, rank, candidate.scores.get(system), None, note)
 
 
 def _sum_of(candidate: Candidate, response: SearchResponse, fusion: Fusion) -> str:
-    if RRF not in candidate.ranks:
+    if fusion.name not in candidate.ranks:
         return "below the depth that is fused"
-    found = [
-        (report.name, candidate.ranks[report.name]) for report in response.systems if report.name in candidate.ranks
-    ]
-    return " + ".join(fusion.share(name, rank)[1] for name, rank in found)
+    found = [report.name for report in response.systems if report.name in candidate.ranks]
+    return " + ".join(fusion.share(candidate, name)[1] for name in found)
 
 
 def _stage_rows(
@@ -127,7 +130,10 @@ def _sentence(hit: Hit, response: SearchResponse) -> str:
     name = hit.scored_by.removesuffix(BLEND)
     if name == RRF:
         return f"{said}; ordered by reciprocal rank fusion."
+    if name == LINEAR:
+        return f"{said}; ordered by the sum of both scores."
     if name in ranks and any(report.name == name for report in response.systems):
         return f"{said}; ordered by its score."
-    start = f", rank {ranks[RRF]} after fusion" if RRF in ranks else ""
+    fused = fusion_of(ranks)
+    start = f", rank {ranks[fused]} after fusion" if fused in ranks else ""
     return f"{said}{start}; ordered last by stage {name}."

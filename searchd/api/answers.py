@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET
 
@@ -17,7 +18,7 @@ from searchd.api.schemas import (
     SearchRequest,
     TotalAnswer,
 )
-from searchd.fuse import RRF
+from searchd.fuse import LINEAR, fusion_of
 from searchd.retrieve import BM25
 from searchd.settings import Profile
 from searchd.types import Candidate, Highlight, Highlighting, Hit, Query, SearchResponse, StageReport
@@ -125,14 +126,10 @@ def _scores(hit: Hit, response: SearchResponse, query: Query, profile: Profile) 
         for name in names
         if name in candidate.scores
     }
-    if RRF in candidate.scores:
-        weights = {**profile.weights, **query.weights}
-        parts = {
-            name: weights.get(name, 1.0) / (profile.rrf_k + candidate.ranks[name])
-            for name in names
-            if name in candidate.ranks
-        }
-        found[RRF] = ScoreAnswer(rank=candidate.ranks.get(RRF), score=candidate.scores[RRF], parts=parts)
+    fusion = fusion_of(candidate.scores)
+    if fusion in candidate.scores:
+        parts = _shares(candidate, names, profile, {**profile.weights, **query.weights})
+        found[fusion] = ScoreAnswer(rank=candidate.ranks.get(fusion), score=candidate.scores[fusion], parts=parts)
     for report in response.stages:
         if report.name in candidate.scores:
             found[report.name] = ScoreAnswer(
@@ -143,10 +140,24 @@ def _scores(hit: Hit, response: SearchResponse, query: Query, profile: Profile) 
     return found
 
 
+def _shares(
+    candidate: Candidate, names: Sequence[str], profile: Profile, weights: Mapping[str, float]
+) -> dict[str, float]:
+    """Return what each system added to the fused score."""
+    if LINEAR in candidate.scores:
+        shares = {name: candidate.scores.get(f"{LINEAR}.{name}") for name in names}
+        return {name: share for name, share in shares.items() if share is not None}
+    return {
+        name: weights.get(name, 1.0) / (profile.rrf_k + candidate.ranks[name])
+        for name in names
+        if name in candidate.ranks
+    }
+
+
 def _moves(candidate: Candidate, response: SearchResponse) -> dict[str, MoveAnswer]:
     """Return where each stage that scored the passage took it from, and where to."""
     moves: dict[str, MoveAnswer] = {}
-    before = candidate.ranks.get(RRF)
+    before = candidate.ranks.get(fusion_of(candidate.ranks))
     for report in response.stages:
         after = candidate.ranks.get(report.name)
         if before is not None and after is not None:

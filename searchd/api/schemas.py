@@ -150,7 +150,7 @@ class ScoreAnswer(Answer, frozen=True, kw_only=True, omit_defaults=True):
     """Of a stage: its score interpolated with the fused one, which is what orders."""
     terms: tuple[str, ...] = ()
     parts: dict[str, float] = {}
-    """Of rrf: each system's share of the sum."""
+    """Of rrf or linear: each system's share of the sum."""
 
 
 class MoveAnswer(Answer, frozen=True, kw_only=True, rename={"from_": "from"}):

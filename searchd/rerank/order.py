@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from searchd.fuse import fusion_of
 from searchd.settings import Stage
 from searchd.types import Candidate
 
@@ -48,7 +49,7 @@ def apply_scores(
 
 
 def blended(ordered: Sequence[Candidate], logits: Mapping[str, float], weight: float) -> dict[str, float]:
-    """Return weight * z(logit) + (1 - weight) * z(rrf) over the passages that were scored; a constant has z = 0."""
+    """Return weight * z(logit) + (1 - weight) * z(fused score) over the passages that were scored; a constant has z = 0."""
     scored = [candidate for candidate in ordered if candidate.passage_id in logits]
     stage = standardised([logits[candidate.passage_id] for candidate in scored])
     rrf = standardised(fused_scores(scored))
@@ -60,7 +61,7 @@ def blended(ordered: Sequence[Candidate], logits: Mapping[str, float], weight: f
 
 def fused_scores(candidates: Sequence[Candidate]) -> list[float]:
     """Return what a stage's logits are blended with."""
-    return [candidate.scores.get("rrf", 0.0) for candidate in candidates]
+    return [candidate.scores.get(fusion_of(candidate.scores), 0.0) for candidate in candidates]
 
 
 def standardised(values: Sequence[float]) -> list[float]:

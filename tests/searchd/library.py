@@ -39,7 +39,13 @@ PROFILES = {
             Stage(name="small", model=COUNT_WORDS, depth=12, keep=6, budget_ms=5000),
             Stage(name="large", model=COUNT_WORDS, depth=6, keep=6, budget_ms=5000),
         ),
-    )
+    ),
+    "by-scores": Profile(
+        depth=20,
+        fusion="linear",
+        weights={"bm25": 0.4, "dense": 0.6},
+        stages=(Stage(name="small", model=COUNT_WORDS, depth=12, keep=6, budget_ms=5000, blend=0.3),),
+    ),
 }
 
 

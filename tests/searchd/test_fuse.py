@@ -1,4 +1,4 @@
-"""Reciprocal rank fusion, by hand."""
+"""Fusions, by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 
 from indexer.types import RankedPassage
-from searchd.fuse import FUSIONS, reciprocal_rank_fusion
+from searchd.fuse import FUSIONS, fusion_of, linear_fusion, reciprocal_rank_fusion
 from searchd.types import Ranking
 
 
@@ -72,4 +72,36 @@ def test_every_fusion_keeps_every_passage_once_and_is_deterministic(name: str) -
     fused = FUSIONS[name](rankings, k=60, weights={})
     assert sorted(one.passage_id for one in fused) == sorted("abcdefghi")
     assert fused == FUSIONS[name](rankings, k=60, weights={})
-    assert [one.ranks["rrf"] for one in fused] == list(range(1, 10))
+    assert [one.ranks[name] for one in fused] == list(range(1, 10))
+
+
+def scored(system: str, **scores: float) -> Ranking:
+    return Ranking(system, tuple(RankedPassage(name, f"d-{name}", score) for name, score in scores.items()))
+
+
+def test_linear_fusion_adds_scores_between_each_systems_lowest_and_highest() -> None:
+    rankings = [scored("bm25", a=12.0, b=6.0, c=2.0), scored("dense", b=0.9, d=0.6, c=0.5)]
+    fused = linear_fusion(rankings, weights={"bm25": 0.3, "dense": 0.7})
+    by_id = {one.passage_id: one for one in fused}
+    assert [one.passage_id for one in fused] == ["b", "a", "d", "c"]
+    assert math.isclose(by_id["b"].scores["linear"], 0.3 * 4 / 10 + 0.7)
+    assert math.isclose(by_id["a"].scores["linear"], 0.3)
+    assert math.isclose(by_id["d"].scores["linear"], 0.7 * 0.1 / 0.4)
+    assert by_id["c"].scores["linear"] == 0.0
+    assert math.isclose(by_id["b"].scores["linear.bm25"], 0.12) and by_id["b"].scores["bm25"] == 6.0
+    assert "linear.dense" not in by_id["a"].scores
+    assert by_id["b"].ranks == {"bm25": 2, "dense": 1, "linear": 1}
+    assert fusion_of(by_id["b"].scores) == "linear"
+
+
+def test_scores_that_do_not_differ_add_the_whole_weight() -> None:
+    fused = linear_fusion([scored("bm25", a=3.0), scored("dense", b=0.5, c=0.5)], weights={"dense": 2.0})
+    assert [(one.passage_id, one.scores["linear"]) for one in fused] == [("b", 2.0), ("c", 2.0), ("a", 1.0)]
+
+
+@pytest.mark.parametrize("name", sorted(FUSIONS))
+def test_a_passage_that_a_ranking_repeats_counts_at_its_first_place(name: str) -> None:
+    fused = FUSIONS[name]([ranking("bm25", "a", "b", "a"), ranking("dense", "b", "c")], k=60, weights={})
+    assert sorted(one.passage_id for one in fused) == ["a", "b", "c"]
+    assert next(one for one in fused if one.passage_id == "a").ranks["bm25"] == 1
+    assert FUSIONS[name]([], k=60, weights={}) == ()

@@ -20,12 +20,17 @@ from indexer.engine import Engine
 from indexer.errors import Busy, ConfigError, NotFound, TransientError
 from indexer.lexical import LexicalRanking
 from indexer.scope import Scope
+from searchd.api.answers import answer_of
+from searchd.api.schemas import SearchRequest
+from searchd.api.search import query_from_request
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.services import Services
 from searchd.settings import Profile, Settings, Stage
 from searchd.types import SearchResponse
 from tests.searchd.library import MANUALS, CountingReranker, FaultyEngine, ask, index, services_over, source
 from tests.searchd.test_retrieve import OwnLexical, OwnVectors
+from web.asking import fusion_of
+from web.explain import why_of
 
 EVERYONE = Scope.of("default")
 GROUPS = ("public", "a", "b", "c", "d")
@@ -59,6 +64,27 @@ def test_ranks_count_from_one_and_scores_say_what_ordered_them(services: Service
     for name in ("large.blend", "small.blend"):
         scores = [hit.score for hit in response.hits if hit.scored_by == name]
         assert scores == sorted(scores, reverse=True)
+
+
+def test_a_profile_that_fuses_scores_orders_by_their_sum_and_explains_it(services: Services) -> None:
+    asked = SearchRequest(q="valve of pump number 7", profile="by-scores", limit=30, explain=True)
+    query, _ = query_from_request(asked, services.settings)
+    response = services.pipeline.search(query, EVERYONE)
+    assert {hit.scored_by for hit in response.hits[:6]} == {"small.blend"}
+    fused = [one for one in response.candidates if "linear" in one.scores]
+    assert [one.scores["linear"] for one in sorted(fused, key=lambda one: one.ranks["linear"])] == sorted(
+        (one.scores["linear"] for one in fused), reverse=True
+    )
+    profile = services.settings.profiles["by-scores"]
+    answer = answer_of(response, asked, query, profile, None)
+    for hit in answer.hits[:6]:
+        assert hit.scores and hit.moved
+        assert sum(hit.scores["linear"].parts.values()) == pytest.approx(hit.scores["linear"].score)
+        assert hit.moved["small"].from_ == hit.scores["linear"].rank
+    why = why_of(response.hits[0], response, fusion_of(profile))
+    row = next(row for row in why.rows if row.name == "linear")
+    assert row.rank and row.score == pytest.approx(answer.hits[0].scores["linear"].score)  # type: ignore[index]
+    assert "0.6 x" in row.note and "z(linear)" in why.rows[-1].note
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "lexical", "semantic"])
