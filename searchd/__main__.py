@@ -21,6 +21,7 @@ from indexer.errors import ConfigError, InputError, SearchdError, StaleIndex
 from indexer.settings import describe
 from searchd.asking import query
 from searchd.models import models
+from searchd.profile_commands import profiles
 from searchd.terminal import console, output, settings_now
 from searchd.train.commands import train
 
@@ -126,6 +127,7 @@ def settings(as_json: bool) -> None:
 cli.add_command(query)
 cli.add_command(train)
 cli.add_command(models)
+cli.add_command(profiles)
 
 
 def run_command(command: Callable[[], object], program: str) -> int:

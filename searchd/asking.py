@@ -72,16 +72,16 @@ def answer_of_folder(settings: Settings, asked: dict[str, Any], principals: tupl
         from searchd.settings import Profile
 
     request = decode_json(msgspec.json.encode(asked), SearchRequest)
-    parsed, collection = query_from_request(request, settings)
     with Owner.acquire(settings), console.status("Searching ..."):
         services = build_services(settings, worker=False)
         try:
+            parsed, collection = query_from_request(request, settings, services.profiles)
             if parsed.rerank.enabled:
                 services.warm_up()
             response = services.pipeline.search(parsed, Scope.of(collection, principals))
+            profile = services.profiles.get(collection, parsed.profile) or Profile()
         finally:
             services.close()
-    profile = settings.profile(parsed.profile) or Profile()
     plain: dict[str, Any] = msgspec.to_builtins(answer_of(response, request, parsed, profile, None))
     return plain
 

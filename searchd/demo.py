@@ -117,7 +117,7 @@ def ask(services: Services, questions: Sequence[str], console: Console) -> None:
     """Ask each question and print what every system and stage put first, what moved, and the time each took."""
     for text in questions:
         request = SearchRequest(q=text, collection=COLLECTION, timeout_ms=DEMO_TIMEOUT_MS)
-        query, collection = query_from_request(request, services.settings)
+        query, collection = query_from_request(request, services.settings, services.profiles)
         response = services.pipeline.search(query, Scope.of(collection))
         console.print(table_of(text, response))
         if response.degraded:

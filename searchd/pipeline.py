@@ -21,6 +21,7 @@ from searchd.load import Loaded, Wanted, load
 from searchd.metrics import SearchMetrics
 from searchd.operators import meaning_of
 from searchd.present import by_document, present
+from searchd.profiles import Profiles
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.wish import off_reason
 from searchd.retrieve import BM25, Retrieval, Retriever
@@ -60,6 +61,7 @@ class SearchPipeline:
         self.cascade = cascade
         self.settings = settings
         self.metrics = metrics or SearchMetrics()
+        self.profiles = Profiles(settings, engine.database)
         self.retriever = Retriever()
         self._stored = stored
         self._new_id = new_id
@@ -104,7 +106,7 @@ class SearchPipeline:
     def _search(self, query: Query, scope: Scope, cancelled: Callable[[], bool], watch: Stopwatch) -> SearchResponse:
         budget_s = self.budget_ms(query) / 1000
         deadline = watch.started + max(0.001, budget_s - KEPT_MS / 1000)
-        profile = self._profile(query)
+        profile = self._profile(query, scope.collection)
         live = self.engine.live(scope.collection)
         meaning = meaning_of(query)
         with watch.step("retrieve"):
@@ -132,8 +134,8 @@ class SearchPipeline:
             wanted = GPU_TIMEOUT_MS if self.engine.device.name.startswith("cuda") else CPU_TIMEOUT_MS
         return float(min(wanted, self.settings.max_timeout_ms))
 
-    def _profile(self, query: Query) -> Profile:
-        profile = self.settings.profile(query.profile)
+    def _profile(self, query: Query, collection: str) -> Profile:
+        profile = self.profiles.get(collection, query.profile)
         if profile is None:
             raise NotFound(f"there is no profile {query.profile!r}")
         return profile

@@ -12,6 +12,7 @@ from indexer.owner import needs_owner
 from indexer.worker import Worker
 from searchd.metrics import RerankMetrics, SearchMetrics
 from searchd.pipeline import SearchPipeline
+from searchd.profiles import Profiles
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.score_cache import ScoreCache
@@ -31,11 +32,15 @@ class Services:
     worker: Worker | None
     started_at: float
 
+    @property
+    def profiles(self) -> Profiles:
+        """The profiles in force."""
+        return self.pipeline.profiles
+
     def warm_up(self) -> None:
         """Load every model that a profile runs, and use each once. Raises: ConfigError naming the setting."""
         self.engine.embedder.encode_query("warm up")
-        profiles = {"default": self.settings.profile("default"), **self.settings.profiles}
-        stages = [stage for profile in profiles.values() if profile for stage in profile.stages if stage.enabled]
+        stages = [stage for profile in self.profiles.all() for stage in profile.stages if stage.enabled]
         self.rerankers.check(dict.fromkeys(stages))
 
     def close(self) -> None:

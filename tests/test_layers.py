@@ -12,8 +12,14 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {"indexer": {"indexer"}, "searchd": {"indexer", "searchd"}, "web": {"indexer", "searchd", "web"}}
 """Package -> packages it may import."""
 ROOFS = {
-    "searchd.app", "searchd.__main__", "searchd.asking", "searchd.models", "searchd.train.commands", "indexer.__main__",
-}  # fmt: skip
+    "indexer.__main__",
+    "searchd.__main__",
+    "searchd.app",
+    "searchd.asking",
+    "searchd.models",
+    "searchd.profile_commands",
+    "searchd.train.commands",
+}
 LAZY = {
     "torch", "transformers", "sentence_transformers", "safetensors", "huggingface_hub",
     "onnx", "onnxruntime", "onnxscript", "peft", "pydoc_data",

@@ -17,8 +17,9 @@ from searchd.api.problems import public_words
 from searchd.api.running import run_search
 from searchd.api.schemas import RerankOptions, SearchRequest
 from searchd.api.search import query_from_request
+from searchd.profiles import Profiles
 from searchd.services import Services
-from searchd.settings import Profile, Settings
+from searchd.settings import Profile
 from searchd.types import SearchResponse
 from web.contexts import FieldErrors
 from web.explain import Fusion
@@ -52,7 +53,7 @@ async def attempt(request: Request[Any, Any, Any], services: Services, scope: Sc
     except InputError as error:
         return Outcome(None, FieldErrors(filter=str(error)), 422)
     try:
-        query, _ = query_from_request(request_of(services.settings, state), services.settings)
+        query, _ = query_from_request(request_of(services.profiles, state), services.settings, services.profiles)
         return Outcome(await run_search(request, services, query, scope), FieldErrors(), 200)
     except NotFound as error:
         return Outcome(None, FieldErrors(other=str(error)), 404)
@@ -62,9 +63,9 @@ async def attempt(request: Request[Any, Any, Any], services: Services, scope: Sc
         return Outcome(None, FieldErrors(other=f"Search is not available at the moment: {public_words(error)}"), 503)
 
 
-def request_of(settings: Settings, state: SearchState) -> SearchRequest:
+def request_of(profiles: Profiles, state: SearchState) -> SearchRequest:
     """Return what the API would be asked; explanations always come along, so that they unfold without asking again."""
-    profile = settings.profile(state.profile)
+    profile = profiles.get(state.collection, state.profile)
     stages = (
         [one.name for one in profile.stages if one.may_run and state.runs(one.name, one.enabled)] if profile else []
     )

@@ -14,8 +14,11 @@ from indexer import status
 from indexer.formats import FAILURE_CODES
 from indexer.scope import Scope
 from indexer.store import documents
+from indexer.store import profiles as store_profiles
+from indexer.store.database import Database
 from indexer.types import DEFAULT_COLLECTION
 from searchd.settings import Settings
+from web import words
 from web.choices import Choice
 from web.contexts import CollectionView, Failure, Health, Progress
 from web.links import link_of
@@ -97,3 +100,13 @@ def models(settings: Settings, device: str) -> tuple[tuple[str, str], ...]:
         off = ", off unless asked for" if stage.on_request else ", off"
         lines.append((stage.name, said if stage.enabled else said + off))
     return tuple(lines)
+
+
+def applied_profiles(database: Database) -> tuple[tuple[str, str], ...]:
+    """Return the profiles in force that were applied to a collection: which version, by what and when."""
+    with database.read() as session:
+        found = store_profiles.active(session)
+    return tuple(
+        (f"{one.name} of {one.collection}", f"version {one.version}, by {one.author}, {words.utc(one.applied_at)}")
+        for one in found
+    )

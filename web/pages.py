@@ -54,13 +54,13 @@ async def search_page(request: AnyRequest, services: NamedDependency[Services]) 
         outcome = Outcome(None, FieldErrors(other=f"There is no collection {state.collection!r}."), 404)
     elif state.q and not errors:
         outcome = await attempt(request, services, Scope.of(state.collection, caller.principals), state)
-    profile = services.settings.profile(state.profile) or Profile()
+    profile = services.profiles.get(state.collection, state.profile) or Profile()
     page = SearchPage(
         section="search",
         state=state,
         modes=mode_choices(state),
         stages=stage_choices(state, profile.stages),
-        profiles=tuple(dict.fromkeys(["default", *services.settings.profiles])),
+        profiles=services.profiles.names(state.collection),
         collections=shelf.collections,
         chosen=shelf.chosen,
         examples=shelf.examples,
@@ -164,7 +164,10 @@ def _status(services: Services, caller: Caller, retried: str) -> Response[str]:
         progress=overview.progress(found),
         failures=tuple(map(overview.failure_of, found.failures)) if caller.may_write else (),
         collections=found.collections,
-        models=overview.models(services.settings, services.engine.device.name),
+        models=(
+            *overview.models(services.settings, services.engine.device.name),
+            *(overview.applied_profiles(services.engine.database) if caller.may_write else ()),
+        ),
         health=overview.health(check_parts(services, caller.may_write)),
         may_write=caller.may_write,
         notice="It will be tried again." if retried else "",

@@ -30,6 +30,7 @@ from searchd.api.schemas import (
     SearchParameters,
     SearchRequest,
 )
+from searchd.profiles import Profiles
 from searchd.services import Services
 from searchd.settings import Profile, Settings
 from searchd.types import Highlighting, Query, RerankRequest, SearchResponse
@@ -39,17 +40,20 @@ __all__ = ["HANDLERS", "SearchParameters", "SearchRequest", "query_from_request"
 _SORT = re.compile(r"(?P<field>.+):(?P<direction>asc|desc)|(?P<bare>[^:]+)")
 
 
-def query_from_request(request: SearchRequest, settings: Settings) -> tuple[Query, str]:
-    """Return the Query and the collection that a request means.
+def query_from_request(
+    request: SearchRequest, settings: Settings, profiles: Profiles | None = None
+) -> tuple[Query, str]:
+    """Return the Query and the collection that a request means; without `profiles` the settings' are meant.
 
     Raises: InputError, QueryError, LimitError or NotFound, naming the parameter.
     """
     request = validated(request)
     if not request.q.strip():
         raise InputError("q: say what to look for", code="empty_query")
-    profile = settings.profile(request.profile)
+    known = profiles or Profiles(settings)
+    profile = known.get(request.collection, request.profile)
     if profile is None:
-        names = ", ".join(sorted({"default", *settings.profiles}))
+        names = ", ".join(sorted(known.names(request.collection)))
         raise NotFound(f"there is no profile {request.profile[:80]!r}; there are: {names}", code="unknown_profile")
     if request.min_relevance is not None:
         raise InputError(
@@ -141,9 +145,9 @@ def _rerank(options: RerankOptions, profile: Profile) -> RerankRequest:
 
 async def _answer(request: Request[Any, Any, Any], services: Services, asked: SearchRequest) -> Response[SearchAnswer]:
     caller = principal_of(request, services.settings)
-    query, collection = query_from_request(asked, services.settings)
+    query, collection = query_from_request(asked, services.settings, services.profiles)
     response = await run_search(request, services, query, Scope.of(collection, caller.principals))
-    profile = services.settings.profile(query.profile) or Profile()
+    profile = services.profiles.get(collection, query.profile) or Profile()
     answer = answer_of(response, asked, query, profile, _next_cursor(asked, query, response))
     headers = {"Cache-Control": "no-store"}
     if response.degraded:

@@ -20,14 +20,17 @@ from indexer.engine import Engine
 from indexer.errors import Busy, ConfigError, NotFound, TransientError
 from indexer.lexical import LexicalRanking
 from indexer.scope import Scope
+from indexer.store import profiles as store_profiles
 from searchd.api.answers import answer_of
 from searchd.api.schemas import SearchRequest
 from searchd.api.search import query_from_request
+from searchd.pipeline import SearchPipeline
+from searchd.profiles import body_of
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.services import Services
 from searchd.settings import Profile, Settings, Stage
 from searchd.types import SearchResponse
-from tests.searchd.library import MANUALS, CountingReranker, FaultyEngine, ask, index, services_over, source
+from tests.searchd.library import MANUALS, PROFILES, CountingReranker, FaultyEngine, ask, index, services_over, source
 from tests.searchd.test_retrieve import OwnLexical, OwnVectors
 from web.asking import fusion_of
 from web.explain import why_of
@@ -85,6 +88,20 @@ def test_a_profile_that_fuses_scores_orders_by_their_sum_and_explains_it(service
     row = next(row for row in why.rows if row.name == "linear")
     assert row.rank and row.score == pytest.approx(answer.hits[0].scores["linear"].score)  # type: ignore[index]
     assert "0.6 x" in row.note and "z(linear)" in why.rows[-1].note
+
+
+def test_a_profile_applied_to_a_collection_serves_it(services: Services) -> None:
+    tuned = Profile(depth=20, stages=(msgspec.structs.replace(PROFILES["plain"].stages[0], name="only"),))
+    with services.engine.database.session() as session:
+        store_profiles.apply(session, "default", "tuned", body_of(tuned), author="test", why="", now=1.0)
+    pipeline = SearchPipeline(services.engine, services.pipeline.cascade, services.settings)
+    asked = SearchRequest(q="valve of pump number 7", profile="tuned")
+    query, _ = query_from_request(asked, services.settings, pipeline.profiles)
+    assert [report.name for report in pipeline.search(query, EVERYONE).stages] == ["only"]
+    with services.engine.database.session() as session:
+        store_profiles.activate(session, "default", "tuned", None)
+    with pytest.raises(NotFound, match="no profile 'tuned'"):
+        query_from_request(asked, services.settings)
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "lexical", "semantic"])

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from indexer.errors import InputError
+from searchd.profiles import Profiles
 from searchd.settings import Profile, Settings, Stage
 from searchd.types import Highlight, StageReport
 from tests.web import samples
@@ -68,7 +69,7 @@ class TestState:
     def test_the_page_asks_for_no_stage_that_is_off_whatever_its_address_says(self) -> None:
         stages = (Stage(name="small"), Stage(name="off", enabled=False))
         settings = Settings(profiles={"default": Profile(stages=stages)})
-        asked = request_of(settings, SearchState(q="a", on=("off",)))
+        asked = request_of(Profiles(settings), SearchState(q="a", on=("off",)))
         assert asked.rerank.stages == ("small",)
 
 
