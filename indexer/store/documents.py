@@ -36,6 +36,7 @@ __all__ = [
     "load_for_index",
     "matching",
     "page",
+    "present",
     "sample_titles",
     "save_parsed",
 ]
@@ -144,6 +145,17 @@ def matching(session: Session, collection: str, tree: Filter) -> list[str]:
         select(DocumentRow.document_id, DocumentRow.doc_metadata).where(DocumentRow.collection == collection)
     )
     return [row.document_id for row in rows if matches(tree, metadata_from_json(row.doc_metadata))]
+
+
+def present(session: Session, collection: str, document_ids: Sequence[str]) -> set[str]:
+    """Return which of these ids a collection has, whoever may read them: for a caller who may write."""
+    found: set[str] = set()
+    for some in batches(document_ids):
+        query = select(DocumentRow.document_id).where(
+            DocumentRow.collection == collection, DocumentRow.document_id.in_(some)
+        )
+        found.update(session.scalars(query))
+    return found
 
 
 def sample_titles(session: Session, scope: Scope, count: int) -> list[str]:
