@@ -1,4 +1,4 @@
-"""The `searchd` command: serve, demo, settings; query, train and models have files of their own. A roof: nothing imports it.
+"""The `searchd` command: serve, demo, settings; other commands have files of their own. A roof: nothing imports it.
 
 Heavy imports (torch, the engine) wait until a command needs them, so that `--help` answers at once.
 """
@@ -20,6 +20,7 @@ from rich.table import Table
 from indexer.errors import ConfigError, InputError, SearchdError, StaleIndex
 from indexer.settings import describe
 from searchd.asking import query
+from searchd.judge.commands import judged
 from searchd.models import models
 from searchd.profile_commands import profiles
 from searchd.terminal import console, output, settings_now
@@ -125,6 +126,7 @@ def settings(as_json: bool) -> None:
 
 
 cli.add_command(query)
+cli.add_command(judged)
 cli.add_command(train)
 cli.add_command(models)
 cli.add_command(profiles)

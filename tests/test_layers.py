@@ -16,6 +16,7 @@ ROOFS = {
     "searchd.__main__",
     "searchd.app",
     "searchd.asking",
+    "searchd.judge.commands",
     "searchd.models",
     "searchd.profile_commands",
     "searchd.train.commands",
