@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from indexer.errors import InputError
+from indexer.store.judged import JudgedQuery, Judgment
+from searchd.judge.jsonl import write
 from searchd.train.judged import read_judged
 from searchd.train.types import Material
 from tests.searchd.train.documents import material
@@ -32,6 +34,16 @@ def test_the_passage_that_shares_most_words_answers_and_no_passage_of_another_an
     assert found.passages[first.passage_id][1].text.startswith("Turn the wheel")
     everything = {passage.passage_id for document in found.documents for passage in document.passages}
     assert {first.passage_id, *first.also} == {second.passage_id, *second.also} == everything
+
+
+def test_a_set_that_was_exported_is_taken_and_a_passage_that_was_judged_is_the_answer(tmp_path: Path) -> None:
+    found = material()
+    last = next(document for document in found.documents if document.document_id == VALVES).passages[-1]
+    rows = (JudgedQuery("q1", "turn the wheel until it stops", "file"), JudgedQuery("q2", "not judged", "log"))
+    path = tmp_path / "judged.jsonl"
+    path.write_bytes(b"".join(write(rows, [Judgment("q1", VALVES, 2, "ann", 1.5, last.passage_id)])))
+    (question,) = read_judged(path, found)
+    assert (question.query, question.passage_id) == ("turn the wheel until it stops", last.passage_id)
 
 
 def test_what_does_not_answer_is_gone_or_has_no_text_makes_no_question(tmp_path: Path) -> None:
