@@ -38,7 +38,7 @@ def _operation(spec: Mapping[str, Any], method: str, path: str, operation: Mappi
     form = contents.get("multipart/form-data", {}).get("schema", {}).get("allOf", [])
     good = next(answer for code, answer in operation["responses"].items() if code < "300")
     given = good.get("content", {}).get("application/json", {})
-    answered = given.get("schema", {})
+    answered, taken = given.get("schema", {}), posted.get("schema", {})
     return OperationView(
         method=method.upper(),
         path=path,
@@ -49,7 +49,7 @@ def _operation(spec: Mapping[str, Any], method: str, path: str, operation: Mappi
             _field(spec, parameter["name"], parameter["schema"], parameter["required"])
             for parameter in operation["parameters"]
         ),
-        body=tuple(_fields(spec, posted.get("schema", {}))),
+        body=tuple(_fields(spec, taken.get("items", taken))),
         body_example=_example(posted),
         form=tuple(field for schema in form for field in _fields(spec, schema)),
         answer=tuple(_fields(spec, answered.get("items", answered))),

@@ -14,7 +14,7 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from searchd.api import collections, documents, maintenance, rankings, rerank, search, sources, status, tasks
+from searchd.api import collections, documents, judged, maintenance, rankings, rerank, search, sources, status, tasks
 from searchd.api.operation import Operation
 from searchd.api.problems import MEDIA_TYPE, Problem
 from searchd.api.reading import read_query
@@ -38,7 +38,9 @@ PROBLEM_EXAMPLE = {
     "type": "about:blank", "title": "Unprocessable Content", "status": 422,
     "detail": "parameter 'limt' is not known; accepted: q, collection, limit", "code": "unknown_parameter",
 }  # fmt: skip
-TOPICS: tuple[Any, ...] = (search, rerank, documents, sources, tasks, collections, rankings, maintenance, status)
+TOPICS: tuple[Any, ...] = (
+    search, rerank, documents, sources, tasks, collections, rankings, judged, maintenance, status,
+)  # fmt: skip
 DESCRIBED: tuple[HTTPRouteHandler, ...] = tuple(handler for topic in TOPICS for handler in topic.HANDLERS)
 
 
@@ -129,10 +131,12 @@ def _in_query(operation: Operation, schemas: Mapping[str, Any]) -> Iterable[dict
 
 
 def _body(operation: Operation) -> dict[str, Any]:
-    json_body: dict[str, Any] = {"schema": _ref(operation.body)}
+    json_body: dict[str, Any] = {"schema": _listed(_ref(operation.body), operation.body_is_list)}
     if operation.body_example is not None:
         json_body["example"] = operation.body_example
     content = {"application/json": json_body}
+    if operation.body_lines:
+        content["application/jsonl"] = {"schema": {"type": "string", "description": "One entry a line"}}
     if operation.files is not None:
         files = {"type": "array", "items": {"type": "string", "format": "binary"}}
         beside = {"type": "object", "properties": {"files": files}, "required": ["files"]}
@@ -143,12 +147,17 @@ def _body(operation: Operation) -> dict[str, Any]:
 def _answer(operation: Operation) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": "The answer."}
     if operation.answer is not None:
-        schema: dict[str, Any] = _ref(operation.answer)
-        content = {"schema": {"type": "array", "items": schema} if operation.answer_is_list else schema}
+        content = {"schema": _listed(_ref(operation.answer), operation.answer_is_list)}
         if operation.answer_example is not None:
             content["example"] = operation.answer_example
         answer["content"] = {"application/json": content}
+    if operation.answer_text:
+        answer["content"] = {media_type: {"schema": {"type": "string"}} for media_type in operation.answer_text}
     return answer
+
+
+def _listed(schema: dict[str, Any], is_list: bool) -> dict[str, Any]:
+    return {"type": "array", "items": schema} if is_list else schema
 
 
 def _problem(code: int) -> dict[str, Any]:
@@ -158,7 +167,7 @@ def _problem(code: int) -> dict[str, Any]:
     return {"description": ERRORS[code], "content": {MEDIA_TYPE: content}}
 
 
-def _ref(struct: type[msgspec.Struct] | None) -> dict[str, str]:
+def _ref(struct: type[msgspec.Struct] | None) -> dict[str, Any]:
     return {"$ref": REFERENCE.format(name=struct.__name__ if struct else "")}
 
 

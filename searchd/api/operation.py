@@ -30,6 +30,11 @@ class Operation:
     answer_example: Any = None
     query_example: Mapping[str, Any] = field(default_factory=dict)
     answer_is_list: bool = False
+    body_is_list: bool = False
+    body_lines: bool = False
+    """Whether the entries of a body may also come as JSON lines."""
+    answer_text: tuple[str, ...] = ()
+    """Media types of an answer that is text."""
     files: type[msgspec.Struct] | None = None
     """Fields beside the `files` parts, where the body may also be multipart/form-data."""
     writes: bool = False

@@ -56,10 +56,10 @@ async def read_json(request: AnyRequest, kind: type[T], limit_bytes: int = SMALL
     if len(body) <= SMALL_BODY_BYTES:
         return decode_json(body, kind)
     # 25 MB of small strings take seconds: meanwhile others are answered
-    return await anyio.to_thread.run_sync(decode_json, body, kind, limiter=_large_bodies(request))
+    return await anyio.to_thread.run_sync(decode_json, body, kind, limiter=large_bodies(request))
 
 
-def _large_bodies(request: AnyRequest) -> CapacityLimiter:
+def large_bodies(request: AnyRequest) -> CapacityLimiter:
     """Return the application's limit of large bodies decoded at once: each takes several times its size in memory."""
     state = request.app.state
     if "large_bodies" not in state:

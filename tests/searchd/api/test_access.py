@@ -29,6 +29,10 @@ WRITES = [
     ("PUT", "/api/collections/x"),
     ("DELETE", "/api/collections/x"),
     ("POST", "/api/collections/default/rebuild"),
+    ("GET", "/api/judged"),
+    ("GET", "/api/judged/default/x"),
+    ("POST", "/api/judged/default/x"),
+    ("DELETE", "/api/judged/default/x"),
     ("GET", "/api/doctor"),
     ("POST", "/api/doctor"),
 ]

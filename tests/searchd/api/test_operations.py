@@ -166,7 +166,8 @@ def test_examples_are_what_the_structs_take_and_give(handler: Any) -> None:
     operation = operation_of(handler)
     if operation.body_example is not None:
         assert operation.body is not None
-        msgspec.convert(operation.body_example, operation.body)
+        taken: Any = list[operation.body] if operation.body_is_list else operation.body  # type: ignore[name-defined]
+        msgspec.convert(operation.body_example, taken)
     if operation.answer_example is not None:
         assert operation.answer is not None
         kind: Any = list[operation.answer] if operation.answer_is_list else operation.answer  # type: ignore[name-defined]
