@@ -79,6 +79,27 @@ class SearchMetrics:
         self._searches.labels("failed").inc()
 
 
+class LogMetrics:
+    """What the query log counts. Thread-safe."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = CollectorRegistry() if registry is None else registry
+        self._clicks = Counter("searchd_clicks", "Events of opened documents that were taken", registry=self.registry)
+        self._drops = Counter(
+            "searchd_log_drops", "Searches and clicks that could not be kept", ["sort"], registry=self.registry
+        )
+        for sort in ("search", "click"):
+            self._drops.labels(sort)
+
+    def clicked(self, count: int) -> None:
+        """Count events that were taken."""
+        self._clicks.inc(count)
+
+    def dropped(self, sort: str) -> None:
+        """Count a search or a click that is lost to the log."""
+        self._drops.labels(sort).inc()
+
+
 class RerankMetrics:
     """What rerankers count, by kind and name of the model. Thread-safe.
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from indexer.engine import Engine
 from indexer.owner import needs_owner
 from indexer.worker import Worker
-from searchd.metrics import RerankMetrics, SearchMetrics
+from searchd.metrics import LogMetrics, RerankMetrics, SearchMetrics
 from searchd.pipeline import SearchPipeline
 from searchd.profiles import Profiles
+from searchd.query_log import QueryLog
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.score_cache import ScoreCache
@@ -31,6 +32,7 @@ class Services:
     rerankers: RerankerCache
     worker: Worker | None
     started_at: float
+    query_log: QueryLog
 
     @property
     def profiles(self) -> Profiles:
@@ -44,9 +46,10 @@ class Services:
         self.rerankers.check(dict.fromkeys(stages))
 
     def close(self) -> None:
-        """Stop the worker after its batch, then close rerankers and the engine."""
+        """Stop the worker after its batch, write what the log still holds, then close rerankers and the engine."""
         if self.worker is not None:
             self.worker.stop()
+        self.query_log.close()
         self.rerankers.close()
         self.engine.close()
 
@@ -72,9 +75,11 @@ def build_services(settings: Settings, *, worker: bool = True, check: bool = Tru
             running.start()
         if running is None or not needs_owner(settings):
             engine.start_refresher()
+        query_log = QueryLog(engine.database, settings, engine.clock, LogMetrics(metrics.registry))
+        query_log.start()
     except BaseException:
         if rerankers is not None:
             rerankers.close()
         engine.close()
         raise
-    return Services(settings, engine, pipeline, rerankers, running, engine.clock())
+    return Services(settings, engine, pipeline, rerankers, running, engine.clock(), query_log)

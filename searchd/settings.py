@@ -226,6 +226,10 @@ class Settings(indexer_settings.Settings, frozen=True, kw_only=True, forbid_unkn
     score_cache: Annotated[
         int, Meta(ge=0, le=100_000_000, description="Rerankers' scores to remember (45 MB for 200,000); 0: none")
     ] = 200_000
+    log_queries: Annotated[
+        bool, Meta(description="Whether texts of queries are kept, with what was shown, for judging and clicks")
+    ] = False
+    log_days: Annotated[int, Meta(ge=1, le=3650, description="How long they and clicks are kept, days")] = 90
     profiles: Annotated[
         dict[str, Profile], Meta(description="Named query-time choices; `default` is used unless asked")
     ] = msgspec.field(default_factory=dict)

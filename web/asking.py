@@ -54,7 +54,9 @@ async def attempt(request: Request[Any, Any, Any], services: Services, scope: Sc
         return Outcome(None, FieldErrors(filter=str(error)), 422)
     try:
         query, _ = query_from_request(request_of(services.profiles, state), services.settings, services.profiles)
-        return Outcome(await run_search(request, services, query, scope), FieldErrors(), 200)
+        response = await run_search(request, services, query, scope)
+        services.query_log.answered(query.text, scope.collection, query.offset, response)
+        return Outcome(response, FieldErrors(), 200)
     except NotFound as error:
         return Outcome(None, FieldErrors(other=str(error)), 404)
     except InputError as error:

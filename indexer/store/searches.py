@@ -29,7 +29,7 @@ class Search:
     first_rank: int
     """Rank of the first document shown, from 1."""
     documents: tuple[str, ...]
-    """Ids of the documents shown, in order."""
+    """Ids of the documents shown by place; empty where one was lost while the answer was made."""
     searched_at: float
     text: str
 

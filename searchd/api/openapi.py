@@ -14,7 +14,19 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from searchd.api import collections, documents, judged, maintenance, rankings, rerank, search, sources, status, tasks
+from searchd.api import (
+    collections,
+    documents,
+    events,
+    judged,
+    maintenance,
+    rankings,
+    rerank,
+    search,
+    sources,
+    status,
+    tasks,
+)
 from searchd.api.operation import Operation
 from searchd.api.problems import MEDIA_TYPE, Problem
 from searchd.api.reading import read_query
@@ -39,7 +51,7 @@ PROBLEM_EXAMPLE = {
     "detail": "parameter 'limt' is not known; accepted: q, collection, limit", "code": "unknown_parameter",
 }  # fmt: skip
 TOPICS: tuple[Any, ...] = (
-    search, rerank, documents, sources, tasks, collections, rankings, judged, maintenance, status,
+    search, events, rerank, documents, sources, tasks, collections, rankings, judged, maintenance, status,
 )  # fmt: skip
 DESCRIBED: tuple[HTTPRouteHandler, ...] = tuple(handler for topic in TOPICS for handler in topic.HANDLERS)
 
@@ -132,6 +144,9 @@ def _in_query(operation: Operation, schemas: Mapping[str, Any]) -> Iterable[dict
 
 def _body(operation: Operation) -> dict[str, Any]:
     json_body: dict[str, Any] = {"schema": _listed(_ref(operation.body), operation.body_is_list)}
+    if operation.body_may_be_list:
+        one = _ref(operation.body)
+        json_body["schema"] = {"anyOf": [one, _listed(one, True)]}
     if operation.body_example is not None:
         json_body["example"] = operation.body_example
     content = {"application/json": json_body}

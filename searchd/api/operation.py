@@ -31,6 +31,8 @@ class Operation:
     query_example: Mapping[str, Any] = field(default_factory=dict)
     answer_is_list: bool = False
     body_is_list: bool = False
+    body_may_be_list: bool = False
+    """Whether a body is one entry or a list of them."""
     body_lines: bool = False
     """Whether the entries of a body may also come as JSON lines."""
     answer_text: tuple[str, ...] = ()

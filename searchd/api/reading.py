@@ -89,7 +89,8 @@ def validated(value: StructT) -> StructT:
 
 def unknown_parameter(name: str, kind: Any) -> InputError:
     """Return the error for a parameter that does not exist, with those that do."""
-    known = ", ".join(field.encode_name for field in msgspec.structs.fields(kind)) or "none"
+    struct = next((part for part in get_args(kind) if isinstance(part, type)), kind)  # of a union the single one
+    known = ", ".join(field.encode_name for field in msgspec.structs.fields(struct)) or "none"
     return InputError(f"parameter {name[:80]!r} is not known; accepted: {known}", code="unknown_parameter")
 
 

@@ -147,6 +147,7 @@ async def _answer(request: Request[Any, Any, Any], services: Services, asked: Se
     caller = principal_of(request, services.settings)
     query, collection = query_from_request(asked, services.settings, services.profiles)
     response = await run_search(request, services, query, Scope.of(collection, caller.principals))
+    services.query_log.answered(query.text, collection, query.offset, response)
     profile = services.profiles.get(collection, query.profile) or Profile()
     answer = answer_of(response, asked, query, profile, _next_cursor(asked, query, response))
     headers = {"Cache-Control": "no-store"}

@@ -21,7 +21,9 @@ from indexer.types import SourceFile
 from indexer.worker import Worker
 from searchd.api.schemas import SearchRequest
 from searchd.api.search import query_from_request
+from searchd.metrics import LogMetrics
 from searchd.pipeline import SearchPipeline
+from searchd.query_log import QueryLog
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.table import RerankerCache
@@ -115,7 +117,9 @@ def counting(stage: Stage) -> Reranker:
 def services_over(engine: Engine, settings: Settings, load: Callable[[Stage], Reranker] = counting) -> Services:
     """Return services over an engine, without a worker, with the rerankers that `load` gives."""
     pipeline = SearchPipeline(engine, Cascade(load), settings)
-    return Services(settings, engine, pipeline, RerankerCache(settings, Scheduler(engine.device)), None, engine.clock())
+    rerankers = RerankerCache(settings, Scheduler(engine.device))
+    query_log = QueryLog(engine.database, settings, engine.clock, LogMetrics(pipeline.metrics.registry))
+    return Services(settings, engine, pipeline, rerankers, None, engine.clock(), query_log)
 
 
 @contextmanager
