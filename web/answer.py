@@ -54,6 +54,7 @@ class HitView:
     fragments: tuple[tuple[Piece, ...], ...]
     more: tuple[PassageView, ...]
     why: Why
+    document_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,7 @@ def hit_view(hit: Hit, response: SearchResponse, state: SearchState, fusion: Fus
             for other in hit.more_passages
         ),
         why=why_of(hit, response, fusion),
+        document_id=candidate.document_id,
     )
 
 

@@ -131,6 +131,12 @@ def get(session: Session, query_id: str) -> Search | None:
     return None if row is None else _search(row)
 
 
+def clicks_of(session: Session, query_id: str) -> list[Click]:
+    """Return what was opened from one answer, by position."""
+    query = select(*_CLICK).where(ClickRow.query_id == query_id)
+    return [Click(*row) for row in session.execute(query.order_by(ClickRow.position, ClickRow.document_id))]
+
+
 def first_pages(session: Session, collection: str, since: float = 0.0) -> list[tuple[Search, Mapping[str, Click]]]:
     """Return the first pages shown since a time, oldest first, each with its clicks by document.
 

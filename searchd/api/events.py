@@ -18,7 +18,7 @@ from indexer.errors import Forbidden, InputError, NotFound
 from indexer.store.searches import Click
 from searchd.api.event_schemas import MAX_EVENTS, Event, EventsTaken
 from searchd.api.operation import Operation
-from searchd.api.principals import is_of_another_site, principal_of
+from searchd.api.principals import is_same_site, principal_of
 from searchd.api.reading import read_json, read_query
 from searchd.api.schemas import NoParameters
 from searchd.query_log import QueryLog
@@ -60,7 +60,7 @@ async def post_events(request: Request[Any, Any, Any], services: NamedDependency
     """Take clicks, all or none. Each was shown, at its position, in the answer with this `query_id`."""
     read_query(request, NoParameters)
     principal_of(request, services.settings)
-    if is_of_another_site(request):
+    if not is_same_site(request):
         raise Forbidden("this came from another site's page; events come from the page that shows the answer")
     body: Any = await read_json(request, Events)  # type: ignore[arg-type]  # a union is a type to msgspec alone
     events = body if isinstance(body, list) else [body]

@@ -77,18 +77,18 @@ def _why_not_anonymous(connection: Connection, settings: Settings) -> str:
         return "this came through a proxy: to write, configure `keys` and send one of them"
     if not is_loopback(host_name(connection.headers.get("host", ""))):
         return "writing without a key works only under a loopback name (127.0.0.1, localhost)"
-    if is_of_another_site(connection):
+    if not is_same_site(connection):
         return "this came from another site's page; writing without a key is for the user of this machine"
     return ""
 
 
-def is_of_another_site(connection: Connection) -> bool:
-    """Say whether a browser sends this for another site's page."""
+def is_same_site(connection: Connection) -> bool:
+    """Say whether a request comes from one of our own pages, from its user directly, or from no browser."""
     site, origin = connection.headers.get("sec-fetch-site", ""), connection.headers.get("origin", "")
     # Browsers that send Sec-Fetch-Site are believed: under our own Referrer-Policy they send `Origin: null` with forms.
     if site:
-        return site not in ("same-origin", "none")
-    return bool(origin) and _netloc(origin) != connection.headers.get("host")
+        return site in ("same-origin", "none")
+    return not origin or _netloc(origin) == connection.headers.get("host")
 
 
 def _netloc(origin: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from indexer.store import searches
 from searchd.services import Services
 from tests.web.conftest import Watch
 from tests.web.product import PLANTED, SHELF, index, shelf
@@ -218,3 +220,36 @@ def test_a_system_that_is_down_is_named_and_without_any_the_page_says_so(
     assert "retry-after" in down.headers
     assert "Search is not available at the moment" in down.text
     assert 'value="command line options"' in down.text
+
+
+def test_what_is_opened_from_an_answer_is_told_and_how_long_it_was_read(
+    visit: Visit, address: str, services: Services
+) -> None:
+    page, _ = visit(address + "/?q=parse+command+line+options")
+    first, second = page.locator("[data-hit]").nth(0), page.locator("[data-hit]").nth(1)
+    query_id = page.locator("[data-query]").get_attribute("data-query") or ""
+    opened = [(hit.get_attribute("data-document"), hit.get_attribute("data-position")) for hit in (first, second)]
+    with page.context.expect_page() as tab:
+        second.get_by_role("heading").get_by_role("link").click(button="middle")
+    tab.value.close()
+    first.get_by_role("heading").get_by_role("link").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("argparse")
+    assert query_id not in page.url
+    page.get_by_role("link", name="Back to").click()
+    expect(page.locator("[data-hit]").first).to_be_visible()
+
+    def told() -> dict[tuple[str, str], int | None]:
+        services.query_log.flush()
+        with services.engine.database.read() as session:
+            return {
+                (click.document_id, str(click.position)): click.dwell_ms
+                for click in searches.clicks_of(session, query_id)
+            }
+
+    deadline = time.monotonic() + 20
+    while set(told()) != set(opened) or told()[opened[0]] is None:
+        assert time.monotonic() < deadline, told()
+        time.sleep(0.1)
+    with services.engine.database.read() as session:
+        assert searches.get(session, query_id) is None

@@ -1,5 +1,6 @@
 // Comfort only; every page works without it. "/" focuses the box, j/k or arrows move between hits, Enter opens,
 // selects submit when changed, a link to the passage can be copied, and the status page follows the work.
+// It also tells the daemon which hit was opened and how long its document was looked at (POST /api/events).
 
 const box = document.getElementById("q");
 const links = [...document.querySelectorAll("[data-hit] h2 a")];
@@ -63,6 +64,65 @@ if (copy && navigator.clipboard) {
     copy.textContent = "Copied";
     setTimeout(() => (copy.textContent = words), 1500);
   });
+}
+
+const OPENED = "searchd-opened";
+
+function tell(event) {
+  navigator.sendBeacon?.("/api/events", new Blob([JSON.stringify(event)], { type: "application/json" }));
+}
+
+function opened(event) {
+  if (event.type === "auxclick" && event.button !== 1) return;
+  const link = event.target.closest?.("[data-hit] a[href]");
+  const hit = link?.closest("[data-hit]");
+  const query_id = hit?.closest("[data-query]")?.dataset.query;
+  if (!query_id) return;
+  const seen = { query_id, document_id: hit.dataset.document, position: Number(hit.dataset.position) };
+  tell(seen);
+  // Not in the address: a link that is passed on carries nobody's query.
+  if (link.origin === location.origin) remember({ path: link.pathname, ms: 0, ...seen });
+}
+
+function remember(kept) {
+  try {
+    if (kept) sessionStorage.setItem(OPENED, JSON.stringify(kept));
+    else sessionStorage.removeItem(OPENED);
+  } catch {
+    // Storage is refused or full: then no dwell is told.
+  }
+}
+
+function remembered() {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(OPENED));
+    return kept?.path === location.pathname ? kept : null;
+  } catch {
+    return null;
+  }
+}
+
+document.addEventListener("click", opened);
+document.addEventListener("auxclick", opened);
+
+const reading = remembered();
+if (reading) {
+  const { path, ms, ...seen } = reading;
+  let total = ms;
+  let since = document.hidden ? null : performance.now();
+  const pause = () => {
+    if (since === null) return;
+    total = Math.min(total + performance.now() - since, 86_400_000);
+    since = null;
+    remember({ path, ms: total, ...seen });
+    tell({ ...seen, dwell_ms: Math.round(total) });
+  };
+  const go = () => (since ??= performance.now());
+  document.addEventListener("visibilitychange", () => (document.hidden ? pause() : go()));
+  addEventListener("pagehide", pause);
+  addEventListener("pageshow", () => document.hidden || go());
+} else {
+  remember(null);
 }
 
 async function follow(live) {
