@@ -1,0 +1,71 @@
+"""`searchd clicks`: makes or refreshes a set of weak grades from the clicks that are kept. A roof: it composes and prints.
+
+SQL alone is read and written, so that a daemon may serve meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+
+import click
+from rich.markup import escape
+
+from indexer.errors import NotFound
+from indexer.store import collections, searches
+from indexer.store.database import open_database
+from searchd.judge.click_sets import ClickSet, refresh
+from searchd.settings import Settings
+from searchd.terminal import output, settings_now
+
+DAY_S = 86_400.0
+OFF = "log_queries is off: clicks are still kept, but without the text of their query they make no grades."
+HOW = "Set log_queries to true and restart the daemon; what is opened from then on is counted."
+
+
+@click.command()
+@click.argument("name", metavar="SET")
+@click.option("--collection", default="default", show_default=True)
+@click.option(
+    "--since", "since_days", type=click.IntRange(1), help="Of the last so many days; else of all that is kept."
+)
+def clicks(name: str, collection: str, since_days: int | None) -> None:
+    """Make weak grades of what readers opened: SET is of kind clicks, and never mixed with judgments."""
+    settings, now = settings_now(), time.time()
+    since = now - since_days * DAY_S if since_days else 0.0
+    database = open_database(settings.resolved_database_url, migrate=False)
+    try:
+        with database.session() as session:
+            if collections.get(session, collection) is None:
+                raise NotFound(f"there is no collection {collection!r}")
+            made = refresh(session, collection, name, since, now)
+            kept = searches.kept(session, collection)
+    finally:
+        database.close()
+    for line in (*lines_of(made, name), *lines_of_log(settings, made, kept.clicks)):
+        output.print(escape(line), highlight=False, soft_wrap=True)
+
+
+def lines_of(made: ClickSet, name: str) -> list[str]:
+    """Return what was made, in words."""
+    answers = counted(made.answers, "answer")
+    if not made.clicks:
+        return [f"No clicks to make grades of: {answers} with their text, none of which was opened from."]
+    graded = ", ".join(f"{made.grades.get(grade, 0):,} of grade {grade}" for grade in (3, 2, 1, 0))
+    return [
+        f"Opened from {made.opened:,} of {answers}: {counted(made.impressions, 'impression')}, "
+        f"{counted(made.clicks, 'click')}.",
+        f"Set {name}, of kind clicks: {counted(made.queries, 'query', 'queries')}; weak grades: {graded}.",
+    ]
+
+
+def lines_of_log(settings: Settings, made: ClickSet, kept: int) -> list[str]:
+    """Return what should be known of the log: that it is off, and what would help."""
+    if settings.log_queries:
+        return []
+    without = [f"{counted(kept, 'click')} kept of answers whose text is not."] if kept and not made.clicks else []
+    return [*without, OFF, HOW]
+
+
+def counted(count: int, one: str, several: str = "") -> str:
+    """Return a number with its noun."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
