@@ -27,6 +27,12 @@ TORCH_WRITER = "inline_container"
 @click.option("--as", "principals", multiple=True, help="Read as this principal too; public documents alone otherwise.")
 @click.option("--judged", type=click.Path(exists=True, path_type=Path), help="JSON lines of query, document_id, grade.")
 @click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    help="A judged set of the collection, or one of clicks; repeatable, beside --judged.",
+)
+@click.option(
     "--corpus",
     type=click.Path(exists=True, path_type=Path),
     help="Documents of a file, not of a collection; in `default_language`.",

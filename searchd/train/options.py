@@ -39,6 +39,9 @@ class TrainOptions:
     corpus: str = ""
     """A file of documents to train on instead of a collection."""
     judged: str = ""
+    """A file of judgments."""
+    sets: tuple[str, ...] = ()
+    """Names of judged sets, and sets of clicks, of the collection."""
     name: str = BASE
     base: str = BASE
     """What is fitted: a role, a packaged model, a folder or a hub name; empty: what the deciding stage runs."""
@@ -87,6 +90,7 @@ def options_of(settings: Settings, **asked: Any) -> TrainOptions:
         principals=tuple(asked["principals"]),
         corpus=whole(asked["corpus"]),
         judged=whole(asked["judged"]),
+        sets=tuple(dict.fromkeys(asked["sets"])),
         name=asked["name"],
         base=asked["base"],
         small=asked["small"],
@@ -121,6 +125,12 @@ def check_names(options: TrainOptions) -> None:
         registry.check_name(name)
     if options.small == options.name:
         raise InputError(f"both models would be called {options.name!r}; --small gives the small one a name of its own")
+
+
+def check_sets(options: TrainOptions) -> None:
+    """Raise InputError if judged sets are asked for where there is no collection that has any."""
+    if options.sets and options.corpus:
+        raise InputError("--set names judged sets of a collection; a run on the documents of a --corpus has none")
 
 
 def same_options(folder: Path, options: TrainOptions) -> None:

@@ -26,6 +26,7 @@ from searchd.train.types import Group, Material, Question, TrainingDocument, tex
 
 GROUPS, HELD_OUT = "groups.jsonl", "held-out.jsonl"
 MEASURED_KINDS = ("judged", "faq", "asked", "heading", "title", "link", "index")
+"""Of questions that are measured with; those of clicks are not: their grades are weak."""
 MINED_AT_ONCE = 128
 SPLIT = 7
 """Begins every hash by which a document is kept apart. Changed, every model in use would know its successors' queries."""

@@ -29,9 +29,10 @@ from searchd.train.files import add_lines, read_lines, write_whole
 from searchd.train.fit import FitSettings, fit, require_extra
 from searchd.train.gate import candidate, weigh
 from searchd.train.judged import read_judged
+from searchd.train.judged_sets import read_sets
 from searchd.train.material import Progress, Vectors, read_collection, read_corpus
 from searchd.train.measure import MEASURED, asked_as, measure
-from searchd.train.options import FINISHED, TrainOptions, check_names, half_of_the_threads, same_options
+from searchd.train.options import FINISHED, TrainOptions, check_names, check_sets, half_of_the_threads, same_options
 from searchd.train.prepare import GROUPS, HELD_OUT, counted, prepare
 from searchd.train.registry import UNKEPT, Card
 from searchd.train.shrink import every_second, shrunk
@@ -68,6 +69,7 @@ class Runner:
         """Return the cards of the versions that were stored. Raises: ConfigError, InputError, Busy."""
         require_extra()
         check_names(self.options)
+        check_sets(self.options)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             with self._alone():
@@ -117,6 +119,8 @@ class Runner:
 
     def _prepare_from(self, material: Material, embedder: Embedder, database: Database | None) -> None:
         judged = read_judged(Path(self.options.judged), material) if self.options.judged else []
+        if database is not None:
+            judged += read_sets(database, self.options.collection, self.options.sets, material)
         vectors = vectors_of(material, database, embedder, self.folder, self._progress)
 
         def encode(queries: Sequence[str]) -> Vectors:
