@@ -226,14 +226,16 @@ def importing() -> Iterator[None]:
     """Import large libraries in this block: Python's cycle collector is off, and never looks at what they made.
 
     torch and transformers make half a million objects that stay. Looking through them again and again costs 1 s of the
-    start, 1.3 s of the end, and 250 ms, with all threads stopped, of every full collection in between.
+    start, 1.3 s of the end, and 250 ms, with all threads stopped, of every full collection in between. Where all of it
+    was imported before, nothing is left out: that would be models which nobody uses any more, and they would stay.
     """
-    was_on = gc.isenabled()
+    was_on, known = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
+        if len(sys.modules) > known:
+            gc.freeze()
         if was_on:
             gc.enable()
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from pathlib import Path
 
 import pytest
 import torch
@@ -189,10 +192,15 @@ def test_torch_gets_the_threads_of_the_setting(device: Device) -> None:
     assert device.run(threads, priority=Priority.QUERY) == 1
 
 
-def test_the_collector_rests_while_libraries_are_imported_and_never_looks_at_them() -> None:
+def test_the_collector_rests_while_libraries_are_imported_and_never_looks_at_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "never_imported_before.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
     before = gc.get_freeze_count()
     with importing():
         assert not gc.isenabled()
+        importlib.import_module("never_imported_before")
         made = [[number] for number in range(1000)]
     assert gc.isenabled()
     assert gc.get_freeze_count() >= before + len(made)
@@ -203,3 +211,19 @@ def test_the_collector_rests_while_libraries_are_imported_and_never_looks_at_the
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_what_is_no_longer_used_can_be_collected_where_nothing_new_was_imported() -> None:
+    class Model:
+        def __init__(self) -> None:
+            self.itself = self
+
+    gc.disable()
+    try:
+        model = weakref.ref(Model())
+        with importing():
+            import json  # noqa: F401  # long there
+    finally:
+        gc.enable()
+    gc.collect()
+    assert model() is None
