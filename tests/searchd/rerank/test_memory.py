@@ -252,7 +252,7 @@ def reranked(model: SumModel, scheduler: Scheduler, *lengths: int, **options: An
         for n, length in enumerate(lengths)
     ]
     stage = Stage(name="small", depth=50, blend=1.0, budget_ms=60_000, max_length=10_000, **options)
-    cascade = Cascade(lambda stage: LocalReranker(model, scheduler))
+    cascade = Cascade(lambda stage: LocalReranker(model, scheduler), clock=scheduler._clock)
     found, (report,) = cascade.rerank("q", candidates, [stage], RerankRequest(), 1e9)
     return "".join(one.passage_id for one in found), report
 
@@ -379,7 +379,7 @@ def test_a_cascade_goes_on_with_the_smaller_stage_and_names_the_larger(scheduler
     candidates = [
         Candidate(str(n), "", {}, {}, text="x", tokens={small.tokenizer.fingerprint: ids[: 1 + n]}) for n in range(3)
     ]
-    found, reports = Cascade(load).rerank("q", candidates, stages, RerankRequest(), 1e9)
+    found, reports = Cascade(load, clock=scheduler._clock).rerank("q", candidates, stages, RerankRequest(), 1e9)
     assert [one.passage_id for one in found] == ["2", "1", "0"], "the smaller stage's order"
     assert [(one.name, one.status) for one in reports] == [("small", "full"), ("large", "skipped")]
     assert reports[1].reason == "its model ran out of memory 3 times within a minute; tried again in 60 s"
