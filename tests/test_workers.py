@@ -45,7 +45,7 @@ def post(client: httpx.Client, documents: list[dict[str, str]]) -> None:
         assert answer.status_code == 202, answer.text
 
 
-def wait_until_idle(client: httpx.Client, timeout_s: float = 120) -> None:
+def wait_until_idle(client: httpx.Client, timeout_s: float = 400) -> None:
     end = time.monotonic() + timeout_s
     while True:
         jobs = client.get("/api/status").json()["jobs"]
