@@ -9,11 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from indexer.store.database import Database, open_database
 from tests.postgres import PostgresServer, started_server
 
 DIALECTS = ("sqlite", "postgresql")
+
+# How long an example takes says how busy the machine is. (Where CI is set, these are Hypothesis's own settings too.)
+hypothesis_settings.register_profile(
+    "unhurried", hypothesis_settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
