@@ -78,6 +78,7 @@ def test_why_this_result_shows_every_step(visit: Visit, address: str) -> None:
     assert names[:3] == ["bm25", "dense", "rrf"]
     assert {"small", "large"} <= set(names)
     page.get_by_role("link", name="Explain all").click()
+    page.wait_for_url("**explain=1*")  # and until all of it is there
     assert page.locator(".why[open]").count() == page.locator("[data-hit]").count()
 
 
