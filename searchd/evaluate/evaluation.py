@@ -32,14 +32,16 @@ class SystemFigures(msgspec.Struct, frozen=True, kw_only=True):
     """95 % interval of each mean, by bootstrap over queries."""
     vs_rrf: dict[str, DifferenceFigures] = {}
     """Each measure against plain RRF; empty for RRF itself."""
+    after: str = ""
+    """The system that it adds one stage to; empty: it adds none."""
     gain: DifferenceFigures | None = None
-    """nDCG@10 against the system that it adds one stage to; None if it adds none."""
+    """nDCG@10 against `after`; None if it adds none."""
     p50_ms: float
     p95_ms: float
     pairs: float
     """Pairs scored by rerankers, the mean of a query."""
     note: str = ""
-    """In words, what to know of it: `weights cross-validated`, ..."""
+    """In words, what to know of it: how it was tuned, in how many queries a stage fell short, ..."""
 
 
 class QueryFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,8 @@ class QueryFigures(msgspec.Struct, frozen=True, kw_only=True):
     ndcg: dict[str, float]
     first: dict[str, int | None]
     """None: none among the ranked."""
+    default: dict[str, float] = {}
+    """Every measure of `default`: what another evaluation is compared with."""
 
 
 class FailureFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,9 +66,9 @@ class FailureFigures(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     grade: int
     cause: str
-    """not_retrieved | fused_low | hurt_by:STAGE | left_low (no stage brought it up)."""
+    """not_retrieved | fused_low (no stage saw it) | left_low (stages saw it, none brought it up) | hurt_by:STAGE."""
     ranks: dict[str, int | None]
-    """Its rank by bm25, dense, rrf and after each stage."""
+    """Its rank by bm25, dense, the fusion (`rrf`, `fused`) and after each stage."""
 
 
 class FlowPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +82,7 @@ class FlowPlace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
-    """How one query's documents moved: columns are rrf and each stage in turn."""
+    """How one query's documents moved: columns are the fusion (`rrf`, `fused`) and each stage in turn."""
 
     query_id: str
     text: str

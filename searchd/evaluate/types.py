@@ -6,7 +6,7 @@ Flow: `judged_data.py` -> JudgedData; `workbench.py` -> a Question per topic; fr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from searchd.types import Candidate, Ranking
 
@@ -41,6 +41,12 @@ class JudgedData:
     def pairs(self) -> int:
         """How many (query, document) pairs are judged."""
         return sum(map(len, self.qrels.values()))
+
+
+def first_queries(data: JudgedData, count: int) -> JudgedData:
+    """Return a set with its first so many queries alone (0: all)."""
+    topics = data.topics[: count or None]
+    return replace(data, topics=topics, qrels={one.query_id: data.qrels[one.query_id] for one in topics})
 
 
 @dataclass(frozen=True, slots=True)
