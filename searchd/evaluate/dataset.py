@@ -1,0 +1,145 @@
+"""A BEIR folder (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv), judged and indexed in a throw-away folder, as a workbench.
+
+The settings are the owner's, so that what is measured is what would serve; only data, indexes and Qdrant are apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from indexer.engine import Engine
+from indexer.errors import InputError
+from indexer.ingest import accept
+from indexer.scope import Scope
+from indexer.types import DEFAULT_COLLECTION, SourceFile
+from indexer.worker import Worker
+from searchd.evaluate.types import JudgedData, Topic
+from searchd.evaluate.workbench import Workbench, of_services
+from searchd.pipeline import SearchPipeline
+from searchd.rerank.cascade import Cascade
+from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.stage_tokenizers import StageTokenizers
+from searchd.rerank.table import RerankerCache
+from searchd.services import Services
+from searchd.settings import Settings
+
+CORPUS, QUERIES, SPLIT = "corpus.jsonl", "queries.jsonl", "test"
+DOCUMENTS_AT_ONCE = 2000
+JUDGED = "judged"
+
+
+def read_dataset(folder: Path, split: str = SPLIT, *, complete: bool = False, limit: int = 0) -> JudgedData:
+    """Return the queries and grades of a folder; `limit` keeps the first so many judged queries (0: all).
+
+    Raises: InputError naming the file and line that cannot be read, or a split that is not there.
+    """
+    qrels = read_qrels(folder, split)
+    texts = {str(row["_id"]): str(row["text"]) for row in read_rows(folder / QUERIES, ("_id", "text"))}
+    names = [query_id for query_id in texts if query_id in qrels]
+    kept = names[: limit or None]
+    if not kept:
+        raise InputError(f"no query of {folder / QUERIES} has a judgment in split {split!r}")
+    topics = tuple(Topic(name, texts[name]) for name in kept)
+    return JudgedData(folder.name, folder.name, JUDGED, complete, topics, {name: qrels[name] for name in kept})
+
+
+def read_qrels(folder: Path, split: str) -> dict[str, dict[str, int]]:
+    """Return the grades of a split; negative ones, as TREC has them, are 0. Raises: InputError naming the line."""
+    path = folder / "qrels" / f"{split}.tsv"
+    if not path.is_file():
+        there = ", ".join(sorted(one.stem for one in (folder / "qrels").glob("*.tsv"))) or "none"
+        raise InputError(f"{folder} has no qrels of split {split!r}; there are: {there}")
+    found: dict[str, dict[str, int]] = {}
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                query_id, document_id, grade = line.rstrip("\r\n").split("\t")
+                if number > 1:  # the first says what the columns are
+                    found.setdefault(query_id, {})[document_id] = max(0, int(float(grade)))
+            except ValueError as error:
+                raise InputError(
+                    f"{path}, line {number}: query-id, corpus-id and score are needed, tabs between"
+                ) from error
+    return found
+
+
+def read_rows(path: Path, needed: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of a file. Raises: InputError naming the line that is none, or lacks a field."""
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _row(line, needed, f"{path}, line {number}")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _row(line: bytes, needed: Sequence[str], where: str) -> dict[str, Any]:
+    try:
+        row = msgspec.json.decode(line, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{where}: {error}") from error
+    lacking = [name for name in needed if name not in row]
+    if lacking:
+        raise InputError(f"{where}: there is no {' and no '.join(lacking)}")
+    return row
+
+
+def index_corpus(engine: Engine, folder: Path, progress: Callable[[int], None] = lambda done: None) -> None:
+    """Index a folder's documents as they would be added. Told how many are in. Raises: InputError naming a bad line."""
+    rows = iter(read_rows(folder / CORPUS, ("_id", "text")))
+    worker, done = Worker(engine), 0
+    try:
+        for number in itertools.count():
+            some = list(itertools.islice(rows, DOCUMENTS_AT_ONCE))
+            if not some:
+                break
+            source = SourceFile(uri=f"corpus:{number}", name=f"corpus-{number}.jsonl", content=lines_of(some))
+            accept(engine.database, engine.settings, DEFAULT_COLLECTION, [source], time.time())
+            worker.run_until_idle()
+            done += len(some)
+            progress(done)
+    finally:
+        worker.stop()
+    engine.refresh()
+
+
+def lines_of(rows: Sequence[dict[str, Any]]) -> bytes:
+    """Return documents as JSON lines of the product."""
+    found = ({"id": str(row["_id"]), "title": row.get("title") or "", "text": row["text"]} for row in rows)
+    return "\n".join(map(json.dumps, found)).encode()
+
+
+@contextlib.contextmanager
+def opened_dataset(
+    settings: Settings, folder: Path, progress: Callable[[int], None] = lambda done: None
+) -> Iterator[Workbench]:
+    """Yield the workbench of a folder's documents, indexed meanwhile in a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="searchd-eval-") as where, apart(settings, Path(where)) as services:
+        index_corpus(services.engine, folder, progress)
+        yield of_services(services, Scope.of(DEFAULT_COLLECTION))
+
+
+@contextlib.contextmanager
+def apart(settings: Settings, where: Path) -> Iterator[Services]:
+    """Yield services whose data lie in `where`, with the models that the settings' own data folder has in use."""
+    away = msgspec.structs.replace(settings, data_dir=str(where), database_url="", vector_backend="edge")
+    engine = Engine.open(away)
+    rerankers = RerankerCache(settings, Scheduler(engine.device))
+    try:
+        engine.reranking = StageTokenizers(settings, rerankers.tokenizers)
+        engine.token_encoder = rerankers.token_encoder()
+        pipeline = SearchPipeline(engine, Cascade(rerankers.of), away, stored=rerankers.stored)
+        yield Services(away, engine, pipeline, rerankers, None, engine.clock())
+    finally:
+        rerankers.close()
+        engine.close()
