@@ -1,0 +1,181 @@
+"""`searchd eval` on a data folder: measures, keeps, lists, compares, gates; and on a BEIR folder that is indexed apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from indexer.engine import Engine
+from indexer.errors import NotFound
+from indexer.store import judged
+from searchd.__main__ import cli
+from searchd.evaluate.evaluation import Evaluation
+from searchd.settings import Profile, Settings, Stage
+from tests.searchd.evaluate.small_set import judgments, queries
+from tests.searchd.library import COUNT_WORDS, index, library
+
+WORDS = Stage(name="words", model=COUNT_WORDS, depth=20, keep=20, blend=1.0)
+PROFILES = {
+    "default": Profile(depth=20, stages=(WORDS,)),
+    "lexical": Profile(depth=20, weights={"dense": 0.0}, stages=()),  # answers one query better
+}
+
+
+@pytest.fixture(scope="module")
+def patched(counting_rerankers: None) -> Iterator[pytest.MonkeyPatch]:
+    """Settings of a machine that counts words, and a log that stays as it is."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SEARCHD_PROFILES", msgspec.json.encode(PROFILES).decode())
+        patched.setenv("SEARCHD_PARSER_PROCESSES", "1")
+        patched.setattr("logging.disable", lambda _level: None)
+        yield patched
+
+
+@pytest.fixture(scope="module")
+def data_dir(patched: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the library and one judged set, that nobody owns."""
+    folder = tmp_path_factory.mktemp("judged")
+    patched.setenv("SEARCHD_DATA_DIR", str(folder))
+    engine = Engine.open(Settings(data_dir=str(folder), parser_processes=1))
+    try:
+        index(engine, library())
+        with engine.database.session() as session:
+            one = judged.create(session, "default", "small", 1.0)
+            judged.add_queries(session, one.set_id, queries())
+            judged.put_judgments(session, one.set_id, judgments())
+    finally:
+        engine.close()
+    return folder
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["eval", *arguments])
+
+
+@pytest.fixture(scope="module")
+def first(data_dir: Path) -> tuple[Result, Evaluation, dict[str, object]]:
+    """The first evaluation of the set: what was printed and written."""
+    written = data_dir / "first.json"
+    done = run("--json", str(written), "--min-ndcg", "1", "--max-drop", "0", "--runs", str(data_dir / "runs"))
+    raw = written.read_bytes()
+    return done, msgspec.json.decode(raw, type=Evaluation), json.loads(raw)
+
+
+@pytest.fixture(scope="module")
+def compared(first: object) -> Result:
+    """Two profiles, measured at once, with a gate that fails: the second answers worse."""
+    return run("small", "--compare", "lexical", "default", "--max-drop", "0.01")
+
+
+def test_it_prints_tables_and_sentences_and_fails_by_its_gate(
+    first: tuple[Result, Evaluation, dict[str, object]],
+) -> None:
+    done, evaluation, raw = first
+    assert done.exit_code == 1, done.output
+    assert "default/small: 6 queries, 9 judged pairs, 64 documents" in " ".join(done.output.split())
+    assert "words adds nothing that 6 queries can show" in done.output
+    assert "1 of 6 queries miss their best document: 1 not retrieved" in done.output
+    assert "gate --min-ndcg: FAILED: nDCG@10 of default" in done.output
+    assert "gate --max-drop: passed: there is no earlier evaluation" in " ".join(done.output.split())
+    assert [gate["passed"] for gate in raw["gates"]] == [False, True]  # type: ignore[attr-defined, index]
+    names = [one.name for one in evaluation.systems]
+    assert names == ["bm25", "dense", "rrf", "rrf_tuned", "linear", "rrf + words", "default"]
+
+
+def test_runs_and_judgments_are_written_for_trec_tools(
+    data_dir: Path, first: tuple[Result, Evaluation, dict[str, object]]
+) -> None:
+    files = {path.name for path in (data_dir / "runs").iterdir()}
+    assert files == {f"{one.name.replace(' ', '')}.run" for one in first[1].systems} | {"qrels.txt"}
+
+
+def test_the_second_profile_is_compared_with_the_first_and_a_drop_fails(compared: Result) -> None:
+    assert compared.exit_code == 1, compared.output
+    said = " ".join(compared.output.split())
+    assert "default/small: before is lexical," in said and "after is default," in said
+    assert "gate --max-drop: FAILED: nDCG@10 changed by -" in said
+    assert "worse" in said
+
+
+def test_what_was_measured_is_kept_listed_and_compared_without_measuring(
+    data_dir: Path, first: tuple[Result, Evaluation, dict[str, object]], compared: Result
+) -> None:
+    listed = run("--list")
+    rows = [line.split() for line in listed.output.splitlines()[1:]]
+    assert sorted(row[4] for row in rows) == ["default", "default", "lexical"]
+    assert rows[-1][0] == first[1].evaluation_id[:8]
+    lexical = next(row[0] for row in rows if row[4] == "lexical")
+    better = run("--compare", first[1].evaluation_id, lexical, "--max-drop", "0", "--min-ndcg", "0.1")
+    assert better.exit_code == 0, better.output
+    written = data_dir / "compared.json"
+    worse = run("--compare", lexical, str(data_dir / "first.json"), "--max-drop", "0", "--json", str(written))
+    assert worse.exit_code == 1
+    found = json.loads(written.read_text())
+    assert [one["query_id"] for one in found["losses"]] == ["q2"] and found["wins"] == []
+    assert found["gates"][0]["passed"] is False
+    day = datetime.fromtimestamp(first[1].evaluated_at, UTC).strftime("%Y-%m-%d")
+    assert run("--compare", day, str(data_dir / "first.json"), "--min-ndcg", "0.1").exit_code == 0
+    assert len(run("--list").output.splitlines()) == len(listed.output.splitlines())
+
+
+def test_what_cannot_work_is_refused_before_anything_is_measured(data_dir: Path, tmp_path: Path) -> None:
+    for arguments, said in (
+        (("small", "--complete"), "a stored set says it itself"),
+        (("--list", "--queries", "3"), "--list shows what was kept"),
+        (("--compare", "default", "lexical", "--runs", str(tmp_path)), "--compare names what is measured"),
+        (("--compare", "default", "lexical", "--profile", "lexical"), "--compare names what is measured"),
+    ):
+        done = run(*arguments)
+        assert done.exit_code == 2 and said in done.output, arguments
+    assert isinstance(run("--profile", "none").exception, NotFound)
+    assert "there are: default, lexical" in str(run("--profile", "none").exception)
+    assert "`searchd eval --list` names them" in str(run("--compare", "abcdef", "fedcba").exception)
+    assert "no evaluation of 1999-01-01" in str(run("--compare", "1999-01-01", "1999-01-02").exception)
+    (tmp_path / "a.json").write_text("{}")
+    assert "is no evaluation as" in str(run("--compare", str(tmp_path / "a.json"), "fedcba").exception)
+
+
+def test_a_set_is_named_where_the_collection_has_several_or_none(data_dir: Path) -> None:
+    assert "has no judged set" in str(run("--collection", "default", "none").exception)
+    done = run("--collection", "nowhere", "--compare", "2026-01-01", "2026-01-02")
+    assert isinstance(done.exception, NotFound) and "'nowhere' has no judged set" in str(done.exception)
+
+
+def write_dataset(folder: Path) -> None:
+    """Write a BEIR folder of ten documents."""
+    things = ("pump", "valve", "motor", "lamp", "wheel", "chain", "pipe", "button", "bolt", "ladder")
+    rows = [
+        {"_id": name, "title": f"The {name}", "text": f"How the {name} is cleaned and replaced."} for name in things
+    ]
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    asked = [{"_id": f"q{n}", "text": f"replacing the {name}"} for n, name in enumerate(things[:4])]
+    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    (folder / "qrels").mkdir()
+    lines = [f"q{n}\t{name}\t1" for n, name in enumerate(things[:3])]
+    (folder / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]))
+
+
+def test_a_beir_folder_is_measured_in_an_index_of_its_own_and_nothing_of_it_is_kept(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    write_dataset(tmp_path)
+    kept = len(run("--list").output.splitlines())
+    done = run(str(tmp_path), "--complete", "--queries", "2", "--json", str(tmp_path / "out.json"), "--min-ndcg", "0.5")
+    assert done.exit_code == 0, done.output
+    found = msgspec.json.decode((tmp_path / "out.json").read_bytes(), type=Evaluation)
+    assert (found.set_name, found.documents, len(found.queries)) == (tmp_path.name, 10, 2)
+    assert found.complete and found.reliability[0].unjudged_as_irrelevant
+    default = found.system("default")
+    assert default is not None and default.metrics["MRR@10"] == 1.0
+    assert len(run("--list").output.splitlines()) == kept
+    refused = run(str(tmp_path), "--max-drop", "0.1")
+    assert refused.exit_code == 2 and "evaluations of folders are not kept" in refused.output
+    assert "there are: test" in str(run(str(tmp_path), "--split", "dev").exception)
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq0 pump 1\n")
+    assert "test.tsv, line 2: query-id, corpus-id and score are needed" in str(run(str(tmp_path)).exception)
