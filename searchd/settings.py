@@ -187,7 +187,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ),
         Stage(name="large", depth=15, keep=15, max_length=256, budget_ms=1200, blend=0.6),
     )
-    """nDCG@10 on Cranfield and Perl FAQ: RRF .436/.598, these .442/.687 (benchmarks/quality.py). Weights from .3 to .4 and .5
+    """nDCG@10 on Cranfield and Perl FAQ: RRF .436/.598, these .442/.687 (`searchd eval DIR`). Weights from .3 to .4 and .5
     to .6, and a depth of 30 to 50, differ by less than .01 in the mean; `rerank-base` as the first of both was .442/.673."""
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from searchd.evaluate.measuring import Measured
     from searchd.evaluate.types import JudgedData
     from searchd.evaluate.workbench import Workbench
+    from searchd.profiles import Profiles
 
 QUERIES = "queries.jsonl"
 OF_ONE = ("runs", "profile")
@@ -140,10 +141,9 @@ def measure_one(settings: Settings, asked: Asked) -> list[Gate]:
     from searchd.evaluate.comparison import compare
     from searchd.evaluate.trec import write_runs
 
-    profile = profile_of(settings, asked.profile)
     passed: list[Gate] = []
     with opened(settings, asked) as (data, bench):
-        (found,) = measured(asked, data, bench, {asked.profile: profile})
+        (found,) = measured(asked, data, bench, [asked.profile])
         before = None if asked.dataset else stored.before(bench.database, found.evaluation)
     evaluation = found.evaluation
     if asked.min_ndcg is not None:
@@ -180,22 +180,29 @@ def pair(settings: Settings, asked: Asked) -> tuple[Evaluation, Evaluation]:
     from searchd.evaluate import stored
 
     names = asked.compared or ("", "")
-    profiles = {name: profile for name in names if (profile := settings.profile(name)) is not None}
-    found: dict[str, Evaluation] = {}
-    kept = [name for name in names if name not in profiles]
-    for name in kept:
-        if name.endswith(".json"):
-            found[name] = stored.read_file(Path(name))
-    by_name = [name for name in kept if name not in found]
-    if profiles:
+    found = {name: stored.read_file(Path(name)) for name in names if name.endswith(".json")}
+    others = [name for name in names if name not in found]
+    known = known_profiles(settings, asked) if others else ()
+    now, kept = [name for name in others if name in known], [name for name in others if name not in known]
+    if now:
         with opened(settings, asked) as (data, bench):
-            found |= {one.evaluation.profile: one.evaluation for one in measured(asked, data, bench, profiles)}
-            found |= {name: stored.find(bench.database, data.collection, data.name, name) for name in by_name}
-    elif by_name:
+            found |= {one.evaluation.profile: one.evaluation for one in measured(asked, data, bench, now)}
+            found |= {name: stored.find(bench.database, data.collection, data.name, name) for name in kept}
+    elif kept:
         with database_of(settings) as database:
             set_name = asked.name or only_set(database, asked.collection)
-            found |= {name: stored.find(database, asked.collection, set_name, name) for name in by_name}
+            found |= {name: stored.find(database, asked.collection, set_name, name) for name in kept}
     return found[names[0]], found[names[1]]
+
+
+def known_profiles(settings: Settings, asked: Asked) -> tuple[str, ...]:
+    """Return the names of profiles that may be measured."""
+    from searchd.profiles import Profiles
+
+    if asked.dataset:
+        return Profiles(settings).names(asked.collection)
+    with database_of(settings) as database:
+        return Profiles(settings, database).names(asked.collection)
 
 
 @contextlib.contextmanager
@@ -246,26 +253,32 @@ def only_set(database: Any, collection: str) -> str:
     return names[0]
 
 
-def measured(asked: Asked, data: JudgedData, bench: Workbench, profiles: dict[str, Profile]) -> list[Measured]:
-    """Measure profiles; what was measured of a stored set is kept."""
+def measured(asked: Asked, data: JudgedData, bench: Workbench, names: list[str]) -> list[Measured]:
+    """Measure profiles; what was measured of a stored set is kept. Raises: NotFound, naming the profiles there are."""
     from searchd.evaluate import stored
     from searchd.evaluate.measuring import measure
+    from searchd.profiles import Profiles
 
+    profiles = Profiles(bench.settings, bench.database)
+    chosen: dict[str, Profile] = {}
+    for name in names:
+        profile = profiles.get(bench.scope.collection, name)
+        if profile is None:
+            there = ", ".join(profiles.names(bench.scope.collection))
+            raise NotFound(f"there is no profile {name[:80]!r}; there are: {there}", code="unknown_profile")
+        chosen[name] = profile
     with bars() as progress:
-        found = measure(data, bench, profiles, progress.report)
+        found = [with_version(one, profiles) for one in measure(data, bench, chosen, progress.report)]
     if not asked.dataset:
         for one in found:
             stored.keep(bench.database, one.evaluation)
     return found
 
 
-def profile_of(settings: Settings, name: str) -> Profile:
-    """Return a profile. Raises: NotFound, naming those there are."""
-    found = settings.profile(name)
-    if found is None:
-        there = ", ".join(dict.fromkeys(("default", *settings.profiles)))
-        raise NotFound(f"there is no profile {name[:80]!r}; there are: {there}")
-    return found
+def with_version(one: Measured, profiles: Profiles) -> Measured:
+    """Return an evaluation that says which applied version of its profile was measured."""
+    version = profiles.version(one.evaluation.collection, one.evaluation.profile)
+    return replace(one, evaluation=msgspec.structs.replace(one.evaluation, profile_version=version))
 
 
 @contextlib.contextmanager

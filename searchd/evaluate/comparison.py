@@ -109,7 +109,8 @@ def of_what(evaluation: Evaluation) -> str:
 
 def name_of(evaluation: Evaluation) -> str:
     """Return how reports call an evaluation: its profile and when it was measured."""
-    return f"{evaluation.profile}, {when(evaluation.evaluated_at)}"
+    version = "" if evaluation.profile_version is None else f" version {evaluation.profile_version}"
+    return f"{evaluation.profile}{version}, {when(evaluation.evaluated_at)}"
 
 
 def when(seconds: float) -> str:

@@ -125,6 +125,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """judged, or clicks: weak grades."""
     complete: bool
     profile: str
+    profile_version: int | None = None
+    """Which version, applied to the collection; None: the settings' profile."""
     profile_body: Profile
     generation_id: str
     embedder: str
