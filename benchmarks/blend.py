@@ -27,8 +27,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.judged import JudgedSet, read_judged_set
-from benchmarks.quality import NO_LIMIT_MS, index, unlimited
+from benchmarks.judged import NO_LIMIT_MS, JudgedSet, index, read_judged_set, unlimited
 from indexer.scope import Scope
 from searchd.api.search import SearchRequest, query_from_request
 from searchd.present import by_document

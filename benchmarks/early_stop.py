@@ -32,8 +32,7 @@ from ir_measures import ScoredDoc, nDCG
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.blend import fused
-from benchmarks.judged import JudgedSet, read_judged_set
-from benchmarks.quality import NO_LIMIT_MS, index, unlimited
+from benchmarks.judged import NO_LIMIT_MS, JudgedSet, index, read_judged_set, unlimited
 from searchd.operators import meaning_of
 from searchd.present import by_document
 from searchd.rerank.cascade import Cascade

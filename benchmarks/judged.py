@@ -1,18 +1,23 @@
-"""Judged sets in the BEIR layout, read for the benchmarks: corpus.jsonl, queries.jsonl, qrels/<split>.tsv."""
+"""Judged sets in the BEIR layout, read and indexed for the benchmarks by the product's own `searchd/evaluate/dataset.py`."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from ir_measures import Qrel
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from indexer.lexical.query import MAX_QUERY_CHARS, MAX_QUERY_TERMS
+from indexer.engine import Engine
+from searchd.evaluate.dataset import CORPUS, index_corpus, read_dataset, read_rows
+from searchd.evaluate.sources import within_limits
+from searchd.settings import Settings
+
+NO_LIMIT_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,31 +31,31 @@ class JudgedSet:
 
     def corpus(self) -> Iterator[dict[str, str]]:
         """Yield {"id", "title", "text"} per document."""
-        with (self.folder / "corpus.jsonl").open(encoding="utf-8") as lines:
-            for line in lines:
-                row = json.loads(line)
-                yield {"id": row["_id"], "title": row.get("title", ""), "text": row["text"]}
+        for row in read_rows(self.folder / CORPUS, ("_id", "text")):
+            yield {"id": row["_id"], "title": row.get("title", ""), "text": row["text"]}
 
 
 def read_judged_set(folder: Path, split: str = "test", limit: int = 0) -> JudgedSet:
     """Read a BEIR folder; `limit` keeps the first so many judged queries (0: all)."""
-    with (folder / "queries.jsonl").open(encoding="utf-8") as lines:
-        texts = {row["_id"]: row["text"] for row in map(json.loads, lines)}
-    qrels = []
-    with (folder / "qrels" / f"{split}.tsv").open(encoding="utf-8") as lines:
-        next(lines)
-        for line in lines:
-            query_id, document_id, grade = line.rstrip("\n").split("\t")
-            qrels.append(Qrel(query_id, document_id, int(float(grade))))
-    judged = {qrel.query_id for qrel in qrels}
-    queries = {query_id: within_limits(text) for query_id, text in texts.items() if query_id in judged}
-    if limit:
-        queries = dict(list(queries.items())[:limit])
-        qrels = [qrel for qrel in qrels if qrel.query_id in queries]
-    return JudgedSet(folder.name, folder, queries, qrels)
+    data = read_dataset(folder, split, limit=limit)
+    queries = {topic.query_id: within_limits(topic.text) for topic in data.topics}
+    qrels = [Qrel(query_id, name, grade) for query_id, of in data.qrels.items() for name, grade in of.items()]
+    return JudgedSet(data.name, folder, queries, qrels)
 
 
-def within_limits(text: str) -> str:
-    """Return as many of a query's words as a query may have: one of Cranfield's has 33, the limit is 32."""
-    words = text[:MAX_QUERY_CHARS].split()
-    return " ".join(words[:MAX_QUERY_TERMS])
+def index(engine: Engine, judged: JudgedSet) -> None:
+    """Index the corpus."""
+    index_corpus(engine, judged.folder)
+
+
+def unlimited(settings: Settings) -> Settings:
+    """Return settings in which no stage runs out of time: quality is measured apart from speed."""
+    profile = settings.profile("default")
+    assert profile is not None
+    stages = tuple(msgspec.structs.replace(stage, budget_ms=60_000) for stage in profile.stages)
+    return msgspec.structs.replace(
+        settings,
+        max_timeout_ms=NO_LIMIT_MS,
+        score_cache=0,  # a second pass over the same queries is timed as the first
+        profiles=dict(settings.profiles) | {"default": msgspec.structs.replace(profile, stages=stages)},
+    )
