@@ -17,6 +17,7 @@ import msgspec
 from rich.text import Text
 
 from indexer.errors import InputError, NotFound
+from searchd.judge.beir import QUERIES
 from searchd.settings import Profile, Settings
 from searchd.terminal import bars, console, output, settings_now
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from searchd.evaluate.workbench import Workbench
     from searchd.profiles import Profiles
 
-QUERIES = "queries.jsonl"
 OF_ONE = ("runs", "profile")
 OF_COLLECTIONS = ("collection", "principals")
 

@@ -22,8 +22,10 @@ from indexer.ingest import accept
 from indexer.scope import Scope
 from indexer.types import DEFAULT_COLLECTION, SourceFile
 from indexer.worker import Worker
-from searchd.evaluate.types import JudgedData, Topic
+from searchd.evaluate.types import JudgedData, Topic, first_queries
 from searchd.evaluate.workbench import Workbench, of_services
+from searchd.judge import beir
+from searchd.judge.given import Problems
 from searchd.pipeline import SearchPipeline
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.scheduler import Scheduler
@@ -32,7 +34,7 @@ from searchd.rerank.table import RerankerCache
 from searchd.services import Services
 from searchd.settings import Settings
 
-CORPUS, QUERIES, SPLIT = "corpus.jsonl", "queries.jsonl", "test"
+CORPUS, QUERIES, SPLIT = "corpus.jsonl", beir.QUERIES, beir.SPLIT
 DOCUMENTS_AT_ONCE = 2000
 JUDGED = "judged"
 
@@ -42,34 +44,14 @@ def read_dataset(folder: Path, split: str = SPLIT, *, complete: bool = False, li
 
     Raises: InputError naming the file and line that cannot be read, or a split that is not there.
     """
-    qrels = read_qrels(folder, split)
-    texts = {str(row["_id"]): str(row["text"]) for row in read_rows(folder / QUERIES, ("_id", "text"))}
-    names = [query_id for query_id in texts if query_id in qrels]
-    kept = names[: limit or None]
-    if not kept:
+    given = beir.read_folder(folder, split, Problems("nothing was measured"))
+    qrels: dict[str, dict[str, int]] = {}
+    for one in given.judgments:
+        qrels.setdefault(one.query_id, {})[one.document_id] = one.grade
+    topics = tuple(Topic(query.query_id, query.text) for query in given.queries)
+    if not topics:
         raise InputError(f"no query of {folder / QUERIES} has a judgment in split {split!r}")
-    topics = tuple(Topic(name, texts[name]) for name in kept)
-    return JudgedData(folder.name, folder.name, JUDGED, complete, topics, {name: qrels[name] for name in kept})
-
-
-def read_qrels(folder: Path, split: str) -> dict[str, dict[str, int]]:
-    """Return the grades of a split; negative ones, as TREC has them, are 0. Raises: InputError naming the line."""
-    path = folder / "qrels" / f"{split}.tsv"
-    if not path.is_file():
-        there = ", ".join(sorted(one.stem for one in (folder / "qrels").glob("*.tsv"))) or "none"
-        raise InputError(f"{folder} has no qrels of split {split!r}; there are: {there}")
-    found: dict[str, dict[str, int]] = {}
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                query_id, document_id, grade = line.rstrip("\r\n").split("\t")
-                if number > 1:  # the first says what the columns are
-                    found.setdefault(query_id, {})[document_id] = max(0, int(float(grade)))
-            except ValueError as error:
-                raise InputError(
-                    f"{path}, line {number}: query-id, corpus-id and score are needed, tabs between"
-                ) from error
-    return found
+    return first_queries(JudgedData(folder.name, folder.name, JUDGED, complete, topics, qrels), limit)
 
 
 def read_rows(path: Path, needed: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from indexer.errors import InputError
 from searchd.evaluate.types import JudgedData, Qrels, Run
+from searchd.judge.topics import spaceless
 from searchd.train.files import write_whole
 
 CLICKS = "clicks"
@@ -16,17 +17,20 @@ QRELS = {"judged": "qrels.txt", CLICKS: "qrels-weak-grades-from-clicks.txt"}
 
 
 def run_lines(run: Run, tag: str) -> Iterator[str]:
-    """Yield the lines of a run; scores fall with rank, for tools that sort by them. Raises: InputError, see `word`."""
+    """Yield the lines of a run; scores fall with rank, for tools that sort by them.
+
+    Raises: InputError for an id with white space.
+    """
     for query_id, documents in run.items():
         for rank, document_id in enumerate(documents, start=1):
-            yield f"{word(query_id)} Q0 {word(document_id)} {rank} {len(documents) - rank + 1} {tag}\n"
+            yield f"{spaceless(query_id)} Q0 {spaceless(document_id)} {rank} {len(documents) - rank + 1} {tag}\n"
 
 
 def qrels_lines(qrels: Qrels) -> Iterator[str]:
-    """Yield the lines of judgments. Raises: InputError, see `word`."""
+    """Yield the lines of judgments. Raises: InputError for an id with white space."""
     for query_id, grades in qrels.items():
         for document_id, grade in grades.items():
-            yield f"{word(query_id)} 0 {word(document_id)} {grade}\n"
+            yield f"{spaceless(query_id)} 0 {spaceless(document_id)} {grade}\n"
 
 
 def write_runs(folder: Path, runs: Mapping[str, Run], data: JudgedData) -> list[Path]:
@@ -48,10 +52,3 @@ def write_runs(folder: Path, runs: Mapping[str, Run], data: JudgedData) -> list[
 def file_name(system: str) -> str:
     """Return a system's name as files and run tags have it: `rrf+small`."""
     return re.sub(r"\s+", "", system)
-
-
-def word(text: str) -> str:
-    """Return an id. Raises: InputError if it has white space, which separates the fields."""
-    if not text or re.search(r"\s", text):
-        raise InputError(f"id {text[:80]!r} has white space or is empty, which TREC files cannot hold")
-    return text

@@ -58,9 +58,10 @@ class Given:
 
 
 class Problems:
-    """What is wrong with lines: the first ones in words, the others counted."""
+    """What is wrong with lines: the first ones in words, the others counted. `outcome` is what came of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, outcome: str = "nothing was imported") -> None:
+        self._outcome = outcome
         self._told: list[str] = []
         self._count = 0
 
@@ -77,7 +78,7 @@ class Problems:
         more = self._count - len(self._told)
         told = "\n".join([*self._told, *([f"and {more:,} more"] if more else [])])
         count = "1 mistake" if self._count == 1 else f"{self._count:,} mistakes"
-        raise InputError(f"nothing was imported: {count}\n{told}", code="bad_lines")
+        raise InputError(f"{self._outcome}: {count}\n{told}", code="bad_lines")
 
 
 class Draft:

@@ -178,4 +178,4 @@ def test_a_beir_folder_is_measured_in_an_index_of_its_own_and_nothing_of_it_is_k
     assert refused.exit_code == 2 and "evaluations of folders are not kept" in refused.output
     assert "there are: test" in str(run(str(tmp_path), "--split", "dev").exception)
     (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq0 pump 1\n")
-    assert "test.tsv, line 2: query-id, corpus-id and score are needed" in str(run(str(tmp_path)).exception)
+    assert "nothing was measured: 1 mistake\nqrels/test.tsv line 2: 1 fields" in str(run(str(tmp_path)).exception)
