@@ -76,10 +76,11 @@ def traced(
 ) -> list[tuple[Trace, ...]]:
     """Return the traces of every query, one for each profile."""
     depth = max(profile.depth for profile in profiles)
+    stages = [stage for profile in profiles for stage in running_stages(profile)]
     found = []
     for done, topic in enumerate(data.topics, start=1):
         try:
-            question = bench.ask(topic, depth)
+            question = bench.ask(topic, depth, stages)
         except TransientError as error:
             raise TransientError(f"query {topic.query_id!r}: {error}", code=error.code) from error
         found.append(tuple(follow(bench, question, profile) for profile in profiles))

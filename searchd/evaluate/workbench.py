@@ -20,7 +20,7 @@ from indexer.device import Device
 from indexer.errors import InputError, NotFound
 from indexer.owner import Owner, running_daemon
 from indexer.scope import Scope
-from indexer.store import generations, passages, tokens
+from indexer.store import generations, passages, token_vectors, tokens
 from indexer.store.database import Database, open_database
 from searchd.evaluate.sources import DaemonSource, FolderSource, RetrievalSource, bare_candidates
 from searchd.evaluate.types import Question, Topic
@@ -32,7 +32,7 @@ from searchd.rerank.table import RerankerCache
 from searchd.rerank.text import passage_text
 from searchd.services import Services, build_services
 from searchd.settings import Profile, Settings, Stage
-from searchd.types import Candidate, RerankRequest, StageReport
+from searchd.types import Candidate, RerankRequest, StageReport, Stored
 
 NO_BUDGET_MS = 60_000
 """The most that a stage's budget takes."""
@@ -51,8 +51,9 @@ class Workbench:
     rerankers: RerankerCache
     beside_daemon: bool
 
-    def ask(self, topic: Topic, depth: int = DEPTH) -> Question:
-        """Return what the systems find for a topic, `depth` passages each, with their texts.
+    def ask(self, topic: Topic, depth: int = DEPTH, stages: Sequence[Stage] | None = None) -> Question:
+        """Return what the systems find for a topic, `depth` passages each, with their texts and what is stored of them for
+        the rerankers of these stages (default: the profile `default` of the settings).
 
         Raises: TransientError if a system does not answer.
         """
@@ -63,18 +64,20 @@ class Workbench:
             loaded = passages.load(session, self.scope, self.generation_id, list(bare))
             read = [filled(bare[name], one) for name, one in loaded.items() if name not in found.excluded]
             hashes = [text_hash(passage_text(one)) for one in read]
-            ids = tokens.read(session, self.tokenizers, hashes) if self.tokenizers else {}
-        known = {
-            one.passage_id: replace(one, tokens=ids.get(hashed, {})) for one, hashed in zip(read, hashes, strict=True)
-        }
+            stored = self.stored(stages)
+            ids = tokens.read(session, stored.tokenizers, hashes) if stored.tokenizers else {}
+            vectors = {model: token_vectors.read(session, model, hashes) for model in stored.models}
+        known = {}
+        for one, hashed in zip(read, hashes, strict=True):
+            of_one = {model: by_hash[hashed] for model, by_hash in vectors.items() if hashed in by_hash}
+            known[one.passage_id] = replace(one, tokens=ids.get(hashed, {}), vectors=of_one)
         ms = {**found.ms, "load": (time.monotonic() - started) * 1000}
         return Question(topic, found.meaning, found.rankings, known, ms)
 
-    @property
-    def tokenizers(self) -> frozenset[str]:
-        """The tokenizers whose stored ids the default profile's rerankers read."""
-        profile = self.settings.profile("default") or Profile()
-        return self.rerankers.stored(profile.stages).tokenizers
+    def stored(self, stages: Sequence[Stage] | None = None) -> Stored:
+        """Return what the loaded models of stages can use of what is stored of passages."""
+        usual = self.settings.profile("default") or Profile()
+        return self.rerankers.stored(usual.stages if stages is None else stages)
 
     def load_models(self, stages: Sequence[Stage]) -> None:
         """Load what stages run, and use each once. Raises: ConfigError naming the setting."""
