@@ -26,7 +26,9 @@ from searchd.evaluate.types import JudgedData, Topic, first_queries
 from searchd.evaluate.workbench import Workbench, of_services
 from searchd.judge import beir
 from searchd.judge.given import Problems
+from searchd.metrics import LogMetrics
 from searchd.pipeline import SearchPipeline
+from searchd.query_log import QueryLog
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.stage_tokenizers import StageTokenizers
@@ -121,7 +123,8 @@ def apart(settings: Settings, where: Path) -> Iterator[Services]:
         engine.reranking = StageTokenizers(settings, rerankers.tokenizers)
         engine.token_encoder = rerankers.token_encoder()
         pipeline = SearchPipeline(engine, Cascade(rerankers.of), away, stored=rerankers.stored)
-        yield Services(away, engine, pipeline, rerankers, None, engine.clock())
+        unused = QueryLog(engine.database, away, engine.clock, LogMetrics(pipeline.metrics.registry))
+        yield Services(away, engine, pipeline, rerankers, None, engine.clock(), unused)
     finally:
         rerankers.close()
         engine.close()
