@@ -21,11 +21,11 @@ from searchd.evaluate.trace import document_order, follow
 from searchd.evaluate.trec import write_runs
 from searchd.evaluate.types import JudgedData
 from searchd.evaluate.workbench import Workbench, fused_candidates, of_services
-from searchd.rerank.table import RerankerCache
+from searchd.rerank.table import RERANKERS, RerankerCache
 from searchd.services import Services
 from searchd.settings import Profile, Stage
 from tests.searchd.evaluate.small_set import QUERIES, small_set
-from tests.searchd.library import COUNT_WORDS, PROFILES
+from tests.searchd.library import COUNT_WORDS, PROFILES, CountingReranker
 
 NAMED = {
     "nDCG@10": nDCG @ 10,
@@ -154,6 +154,28 @@ def test_queries_that_moved_have_a_flow_of_the_documents_that_were_among_the_fir
             for rank, system in zip(place.ranks, ("rrf", "rrf + small", "default"), strict=True):
                 order = plain.runs[system][flow.query_id]
                 assert rank == (order.index(place.document_id) + 1 if place.document_id in order else None)
+
+
+class Failing(CountingReranker):
+    """Cannot score one query."""
+
+    def score(self, request, passages):  # type: ignore[no-untyped-def]
+        if request.query == QUERIES["q3"]:
+            raise TransientError("the model is away")
+        return super().score(request, passages)
+
+
+def test_queries_in_which_a_stage_did_not_do_its_work_are_counted_and_said(
+    services: Services, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RERANKERS, "cross_encoder", lambda *_: Failing())
+    rerankers = RerankerCache(services.settings, services.rerankers.scheduler)
+    found = measured(replace(bench, rerankers=rerankers), small_set(), PLAIN).evaluation
+    rerankers.close()
+    said = "small did not do all of its work in 1 of 6 queries (failed:"
+    assert said in found.systems[5].note
+    assert any(said in one for one in caveats(found))
+    assert found.systems[5].pairs == 10
 
 
 class Away(FolderSource):
