@@ -30,11 +30,19 @@ def said_difference(found: DifferenceFigures) -> str:
 def stage_sentences(evaluation: Evaluation) -> list[str]:
     """Return a sentence for each stage, and one for the whole profile where that is more than plain RRF and one stage."""
     found = [stage_sentence(one, evaluation) for one in evaluation.systems if one.gain is not None]
-    whole = evaluation.system(DEFAULT)
-    if whole is not None and (len(whole.stages) > 1 or evaluation.system(FUSED) is not None):
+    whole = more_than_a_stage(evaluation)
+    if whole is not None:
         gain, ms = whole.vs_rrf[MAIN], ms_beyond(whole, RRF, evaluation)
         found.append(_sentence("the whole profile, against plain rrf,", gain, ms, len(evaluation.queries)))
     return found
+
+
+def more_than_a_stage(evaluation: Evaluation) -> SystemFigures | None:
+    """Return the whole profile where it is more than plain RRF and one stage, else None."""
+    whole = evaluation.system(DEFAULT)
+    if whole is None or MAIN not in whole.vs_rrf:
+        return None
+    return whole if len(whole.stages) > 1 or evaluation.system(FUSED) is not None else None
 
 
 def stage_sentence(system: SystemFigures, evaluation: Evaluation) -> str:
@@ -86,8 +94,15 @@ def cause_words(cause: str) -> str:
 
 
 def caveats(evaluation: Evaluation) -> list[str]:
-    """Return what to beware of in an evaluation's figures."""
-    found = [WEAK] if evaluation.kind == CLICKS else []
+    """Return what to beware of in an evaluation's figures, and what to know of each system."""
+    notes = [f"{one.name}: {one.note}" for one in evaluation.systems if one.note and one.name != DEFAULT]
+    weak = [WEAK] if evaluation.kind == CLICKS else []
+    return [*weak, *warnings(evaluation), *notes]
+
+
+def warnings(evaluation: Evaluation) -> list[str]:
+    """Return what makes an evaluation's figures worse or less sure than they need be."""
+    found = []
     if evaluation.beside_daemon:
         found.append("a daemon was serving meanwhile: times are longer than they need be")
     whole = evaluation.system(DEFAULT)
@@ -97,8 +112,7 @@ def caveats(evaluation: Evaluation) -> list[str]:
             f"{judged:.0%} of the first ten are judged, and documents without a judgment count as not relevant: "
             "figures are lower bounds, and what finds unjudged documents looks worse than it is"
         )
-    notes = [f"{one.name}: {one.note}" for one in evaluation.systems if one.note and one.name != DEFAULT]
-    return [*found, *notes]
+    return found
 
 
 def counted(number: int, one: str, more: str) -> str:
