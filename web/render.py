@@ -17,6 +17,7 @@ from web import words
 
 if TYPE_CHECKING:
     from web.contexts import Page
+    from web.report import ReportPage
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -41,7 +42,7 @@ def asset(name: str) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
+        loader=FileSystemLoader((HERE / "templates", STATIC)),  # a page that stands alone includes its stylesheets
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -49,7 +50,10 @@ def _environment() -> Environment:
     )
     environment.globals["asset"] = asset
     environment.globals["plural"] = words.plural
-    for filter_ in (words.grouped, words.in_ms, words.in_score, words.utc, words.duration):
+    for filter_ in (
+        words.grouped, words.in_ms, words.in_score, words.in_figure, words.signed, words.minus, words.cut, words.utc,
+        words.duration,
+    ):  # fmt: skip
         environment.filters[filter_.__name__] = filter_
     return environment
 
@@ -60,7 +64,7 @@ _ASSETS = {
 _ENVIRONMENT = _environment()
 
 
-def markup(page: Page) -> str:
+def markup(page: Page | ReportPage) -> str:
     """Render a page's template with its fields as variables."""
     values = {field.name: getattr(page, field.name) for field in fields(page)}
     return _ENVIRONMENT.get_template(page.template).render(values)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+
+MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 
 
 def grouped(number: float) -> str:
@@ -23,6 +26,26 @@ def in_ms(milliseconds: float) -> str:
 def in_score(score: float) -> str:
     """Write a score: four significant digits, so that RRF sums and logits both stay readable."""
     return f"{score:.4f}" if abs(score) < 1 else f"{score:.3f}"
+
+
+def in_figure(value: float) -> str:
+    """Write a measure of 0 to 1: three digits after the point."""
+    return minus(f"{value:.3f}")
+
+
+def signed(value: float) -> str:
+    """Write a difference of measures with its sign: `+0.041`."""
+    return minus(f"{value:+.3f}")
+
+
+def minus(text: str) -> str:
+    """Write hyphens before numbers as minus signs, which are as wide as a plus."""
+    return MINUS.sub("\N{MINUS SIGN}", text)
+
+
+def cut(text: str, chars: int) -> str:
+    """Write a text of at most so many characters; what was cut is an ellipsis."""
+    return text if len(text) <= chars else f"{text[: chars - 1].rstrip()}…"
 
 
 def utc(seconds: float) -> str:
