@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from searchd.evaluate.workbench import Workbench
     from searchd.profiles import Profiles
 
-OF_ONE = ("runs", "profile")
+OF_ONE = ("runs", "profile", "html_file")
 OF_COLLECTIONS = ("collection", "principals")
 
 
@@ -46,6 +46,7 @@ class Asked:
     split: str
     complete: bool
     json_file: Path | None
+    html_file: Path | None
     runs: Path | None
     compared: tuple[str, str] | None
     min_ndcg: float | None
@@ -68,6 +69,12 @@ class Asked:
     "--complete", is_flag=True, help="Of a folder: documents without a judgment are known not to be relevant."
 )
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all of it to FILE.")
+@click.option(
+    "--html",
+    "html_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a report to FILE: one page that stands alone, with drawings.",
+)
 @click.option("--runs", type=click.Path(file_okay=False, path_type=Path), help="Write TREC runs and qrels to a folder.")
 @click.option("--list", "listing", is_flag=True, help="List the evaluations that were kept, the newest first.")
 @click.option(
@@ -154,6 +161,7 @@ def measure_one(settings: Settings, asked: Asked) -> list[Gate]:
     show(evaluation)
     if asked.runs is not None:
         write_runs(asked.runs, found.runs, data)
+    write_html(asked.html_file, evaluation)
     write_json(asked.json_file, evaluation, passed)
     return passed
 
@@ -331,6 +339,18 @@ def show_list(settings: Settings, asked: Asked) -> None:
         line(f"No evaluation of collection {asked.collection!r} was kept yet; `searchd eval SET` makes one.")
         return
     output.print(tables.list_table(found))
+
+
+def write_html(path: Path | None, evaluation: Evaluation) -> None:
+    """Write the report of an evaluation, if a file is asked for. Raises: InputError if it cannot be written."""
+    if path is None:
+        return
+    from web.report import render
+
+    try:
+        path.write_text(render(evaluation), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def write_json(path: Path | None, found: Evaluation | Comparison, gates: list[Gate]) -> None:

@@ -62,7 +62,8 @@ def run(*arguments: str) -> Result:
 def first(data_dir: Path) -> tuple[Result, Evaluation, dict[str, object]]:
     """The first evaluation of the set: what was printed and written."""
     written = data_dir / "first.json"
-    done = run("--json", str(written), "--min-ndcg", "1", "--max-drop", "0", "--runs", str(data_dir / "runs"))
+    drawn = ("--html", str(data_dir / "first.html"))
+    done = run("--json", str(written), *drawn, "--min-ndcg", "1", "--max-drop", "0", "--runs", str(data_dir / "runs"))
     raw = written.read_bytes()
     return done, msgspec.json.decode(raw, type=Evaluation), json.loads(raw)
 
@@ -124,11 +125,20 @@ def test_what_was_measured_is_kept_listed_and_compared_without_measuring(
     assert len(run("--list").output.splitlines()) == len(listed.output.splitlines())
 
 
+def test_its_report_is_of_the_same_evaluation_and_names_every_query(
+    first: tuple[Result, Evaluation, dict[str, object]], data_dir: Path
+) -> None:
+    html = (data_dir / "first.html").read_text(encoding="utf-8")
+    assert first[1].evaluation_id in html
+    assert all(f">{one.text}</th>" in html for one in first[1].queries)
+
+
 def test_what_cannot_work_is_refused_before_anything_is_measured(data_dir: Path, tmp_path: Path) -> None:
     for arguments, said in (
         (("small", "--complete"), "a stored set says it itself"),
         (("--list", "--queries", "3"), "--list shows what was kept"),
         (("--compare", "default", "lexical", "--runs", str(tmp_path)), "--compare names what is measured"),
+        (("--compare", "default", "lexical", "--html", "a.html"), "--compare names what is measured"),
         (("--compare", "default", "lexical", "--profile", "lexical"), "--compare names what is measured"),
     ):
         done = run(*arguments)
