@@ -14,8 +14,8 @@ from web import words
 
 NAMED = 10
 LEAST = 1e-9
-TALL, FEWEST = 100.0, 40
-"""Height of the drawing, and for how many bars there is always room."""
+TALL, WIDEST = 100.0, 2.5
+"""Height of the drawing, and how much of the page's width a bar takes at most, in percent."""
 TITLE_CHARS = 90
 
 
@@ -61,6 +61,8 @@ class Changes:
     same: int
     bars: tuple[ChangeBar, ...]
     width: int
+    share: float
+    """Of the page's width that the drawing takes, in percent."""
     height: float
     zero: float
     most: float
@@ -86,7 +88,8 @@ def changes_of(queries: Sequence[QueryFigures]) -> Changes | None:
         len(lost),
         len(rows) - len(won) - len(lost),
         tuple(_bar(place, row, zero, most - least) for place, row in enumerate(rows)),
-        max(len(rows), FEWEST),
+        len(rows),
+        min(100.0, WIDEST * len(rows)),
         TALL,
         zero,
         most,

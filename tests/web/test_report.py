@@ -223,6 +223,7 @@ class TestQueries:
         assert [row.change for row in changes.losses] == sorted(row.change for row in changes.losses)
         assert changes.won + changes.lost + changes.same == 300 == len(changes.rest) + 20
         assert changes.most == changes.wins[0].change
+        assert (changes.width, changes.share) == (300, 100)
         first, last = changes.bars[0], changes.bars[-1]
         assert (first.y, first.height) == (0, pytest.approx(changes.zero, abs=0.1))
         assert last.y == changes.zero
