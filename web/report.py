@@ -17,7 +17,7 @@ from web.report_flows import FlowDrawing, flow_drawing
 from web.report_queries import Changes, changes_of
 from web.report_reliability import ReliabilityDrawing, reliability_drawing
 from web.report_systems import GainBar, SystemRow, gains_of, rows_of, verdicts_of
-from web.report_tradeoff import Tradeoff, tradeoff_of
+from web.report_tradeoff import Tradeoff, better_in_less, tradeoff_of
 
 WIDE, NARROW = (900, 420), (360, 380)
 """Sizes of the drawing that cannot be stretched: for a page, and for a phone."""
@@ -35,6 +35,8 @@ class ReportPage:
     verdicts: tuple[tuple[str, str], ...]
     """(kind, sentence)."""
     warnings: tuple[str, ...]
+    better: SystemRow | None
+    """What is as good as the default profile in less time, or better in no more."""
     tradeoffs: tuple[tuple[str, Tradeoff], ...]
     """(wide or narrow, drawing)."""
     systems: tuple[SystemRow, ...]
@@ -48,6 +50,7 @@ class ReportPage:
 def page_of(evaluation: Evaluation) -> ReportPage:
     """Return an evaluation ready to be shown."""
     systems = rows_of(evaluation.systems)
+    above = better_in_less(evaluation.systems)
     drawings = (
         ("wide", tradeoff_of(evaluation.systems, *WIDE)),
         ("narrow", tradeoff_of(evaluation.systems, *NARROW)),
@@ -58,6 +61,7 @@ def page_of(evaluation: Evaluation) -> ReportPage:
         default=next((row for row in systems if row.name == DEFAULT), None),
         verdicts=verdicts_of(evaluation),
         warnings=tuple(sentences.warnings(evaluation)),
+        better=next((row for row in systems if above is not None and row.name == above.name), None),
         tradeoffs=tuple((name, drawing) for name, drawing in drawings if drawing is not None),
         systems=systems,
         gains=gains_of(evaluation),

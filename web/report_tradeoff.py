@@ -88,6 +88,20 @@ def pareto_front(systems: Sequence[SystemFigures]) -> tuple[SystemFigures, ...]:
     return tuple(front)
 
 
+def better_in_less(systems: Sequence[SystemFigures]) -> SystemFigures | None:
+    """Return the best system that the default profile stands below: as good in less time, or better in no more."""
+    served = next((one for one in systems if one.name == DEFAULT), None)
+    if served is None:
+        return None
+    mine = (served.p50_ms, served.metrics[MAIN])
+    above = [
+        one
+        for one in pareto_front(systems)
+        if one.p50_ms <= mine[0] and one.metrics[MAIN] >= mine[1] and (one.p50_ms, one.metrics[MAIN]) != mine
+    ]
+    return above[-1] if above else None
+
+
 def tradeoff_of(systems: Sequence[SystemFigures], width: int, height: int) -> Tradeoff | None:
     """Return the drawing of these systems in that size; None without systems."""
     if not systems:

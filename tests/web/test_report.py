@@ -26,7 +26,7 @@ from web.report_labels import HEIGHT, Box, width_of
 from web.report_queries import changes_of
 from web.report_reliability import reliability_drawing
 from web.report_systems import gains_of
-from web.report_tradeoff import Label, Tradeoff, pareto_front, tradeoff_of
+from web.report_tradeoff import Label, Tradeoff, better_in_less, pareto_front, tradeoff_of
 
 Visit = Callable[..., tuple[Page, Watch]]
 MINUS = "\N{MINUS SIGN}"
@@ -155,6 +155,20 @@ class TestTradeoff:
         kinds = {mark.said.split(":")[0]: mark.kind for mark in drawing.marks}
         assert kinds == {"a": "front", "b": "plain", "c": "front", "d": "plain", "e": "plain", "f": "front"}
         assert len(drawing.front.split()) == 6  # three points, two corners, and on to the edge
+
+    def test_what_does_as_well_as_the_default_in_less_time_is_named(self) -> None:
+        served = evaluations.system("default", 0.40, 900.0)
+        for other, named in (
+            ((0.40, 20.0), "linear"),
+            ((0.41, 900.0), "linear"),
+            ((0.40, 900.0), ""),
+            ((0.39, 1.0), ""),
+        ):
+            found = better_in_less((evaluations.system("linear", *other), served))
+            assert (found.name if found else "") == named
+        text = text_of(render(evaluations.evaluation(2, systems=(evaluations.system("linear", 0.4, 20.0), served))))
+        assert "What serves is below it: linear reaches 0.400 in 20 ms" in text
+        assert "What serves is on it." in text_of(render(evaluations.evaluation(2)))
 
     @pytest.mark.parametrize("size", [WIDE, NARROW])
     def test_labels_stay_inside_and_apart_however_close_the_points(self, size: tuple[int, int]) -> None:
