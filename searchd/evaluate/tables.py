@@ -13,7 +13,7 @@ from searchd.evaluate.sentences import CLICKS, WEAK, counted
 from searchd.evaluate.stored import Listed
 from searchd.evaluate.systems import DEFAULT
 
-OTHERS = {"MRR@10": "MRR@10", "Recall@10": "R@10", "Recall@50": "R@50"}
+OTHERS = {"MRR@10": "MRR", "Recall@10": "R@10", "Recall@50": "R@50"}
 """Measures beside the main one, and what their columns are called."""
 JUDGED_AT = "judged@10"
 SHOWN_QUERIES = 5
