@@ -276,3 +276,9 @@ def counts(session: Session, set_id: str) -> SetCounts:
         ).where(JudgmentRow.set_id == set_id)
     ).one()
     return SetCounts(asked or 0, *row)
+
+
+def counts_by_query(session: Session, set_id: str) -> dict[str, int]:
+    """Return how many judgments each query of a set has; one without any is left out."""
+    query = select(JudgmentRow.query_id, func.count()).where(JudgmentRow.set_id == set_id)
+    return {row[0]: row[1] for row in session.execute(query.group_by(JudgmentRow.query_id))}

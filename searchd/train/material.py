@@ -105,14 +105,15 @@ def read_collection(database: Database, scope: Scope, *, own_files: bool = True)
                 found = store_passages.of_document(session, scope, generation.generation_id, one.document_id)
                 if found:
                     links = links_of_file(one.uri, partial(accepted, session, scope.collection)) if own_files else ()
-                    cut = tuple(_passage(passage) for passage in found)
+                    cut = tuple(passage_of(passage) for passage in found)
                     documents.append(TrainingDocument(one.document_id, one.title, one.uri, cut, links))
             cursor = page.cursor
             if cursor is None:
                 return Material(tuple(documents), collection.language)
 
 
-def _passage(loaded: LoadedPassage) -> Passage:
+def passage_of(loaded: LoadedPassage) -> Passage:
+    """Return a passage as it was cut, of one that was read with its document."""
     return Passage(
         loaded.passage_id,
         loaded.document_id,

@@ -1,0 +1,143 @@
+"""Where queries to judge come from: the log of real searches, lines of a file, or the collection's own headings.
+
+Each gives queries in the order in which they are worth judging; `wording.fresh` takes those that a set has not got.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from indexer.errors import InputError
+from indexer.scope import Scope
+from indexer.store import collections, documents, generations, passages, searched
+from indexer.store.judged import JudgedQuery
+from searchd.judge.wording import fresh, plain, query_of, why_not
+from searchd.train.builders import headings, titles
+from searchd.train.material import passage_of
+from searchd.train.phrasing import plain as without_number
+from searchd.train.types import Material, TrainingDocument
+from searchd.train.words import tells
+
+LOG, HEADINGS, FILE, PAGE = "log", "headings", "file", "page"
+USUAL = 60
+"""Queries proposed at once: between 50 and 200 say which stage helps."""
+MOST = 1000
+DOCUMENTS_AT_ONCE = 500
+DOCUMENTS_EACH = 3
+"""Documents read for each query wanted: not every one has a heading that asks for something."""
+FAULTS_TOLD = 5
+EMPTY_LOG = "the log of searches has no queries of this collection: their text is kept only where the owner opted in"
+QUERY_NAMES = ("text", "query")
+ID_NAMES = ("_id", "query_id", "id")
+"""What JSON lines call a query and its id: as BEIR does, as `searchd train --judged` does."""
+
+
+def of_log(session: Session, collection: str, most: int = MOST) -> list[JudgedQuery]:
+    """Return what was searched for in a collection, most frequent first. Raises: InputError if nothing was kept."""
+    asked = searched.frequent_texts(session, collection, most)
+    if not asked:
+        raise InputError(EMPTY_LOG, code="empty_log")
+    return [query_of(text, LOG) for text in asked]
+
+
+def of_lines(lines: Iterable[str], origin: str = FILE, *, name: str = "the list") -> list[JudgedQuery]:
+    """Return a query per line that is not empty. Raises: InputError naming the lines that cannot be searched for."""
+    return _checked(((number, line, "") for number, line in enumerate(lines, start=1) if plain(line)), origin, name)
+
+
+def of_file(path: Path) -> list[JudgedQuery]:
+    """Return the queries of a file: a line each, or with the ending .jsonl an object each. Raises: InputError."""
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: byte {error.start}") from error
+    lines = content.split("\n")
+    if path.suffix.lower() != ".jsonl":
+        return of_lines(lines, name=path.name)
+    rows = ((number, *_read_row(line, number, path.name)) for number, line in enumerate(lines, start=1) if line.strip())
+    return _checked(rows, FILE, path.name)
+
+
+def _read_row(line: str, number: int, name: str) -> tuple[str, str]:
+    """Return text and id of a line of queries.jsonl."""
+    try:
+        row = msgspec.json.decode(line.encode(), type=dict[str, object])
+    except msgspec.DecodeError as error:
+        raise InputError(f"line {number} of {name} is no JSON object: {error}") from error
+    text = next((row[key] for key in QUERY_NAMES if isinstance(row.get(key), str)), None)
+    if not isinstance(text, str):
+        raise InputError(f'line {number} of {name} has no text: it is {{"_id": "...", "text": "..."}}')
+    given = next((row[key] for key in ID_NAMES if isinstance(row.get(key), str | int)), "")
+    return text, str(given)
+
+
+def _checked(rows: Iterable[tuple[int, str, str]], origin: str, name: str) -> list[JudgedQuery]:
+    """Return the queries of a file, all of them or none. Raises: InputError."""
+    found, faults = [], []
+    for number, text, query_id in rows:
+        why = why_not(text) or ("the id has more than 256 characters" if len(query_id) > 256 else "")
+        if why:
+            faults.append(f"line {number}: {why}")
+        else:
+            found.append(query_of(text, origin, query_id))
+    if faults:
+        more = f"; and {len(faults) - FAULTS_TOLD:,} more" if len(faults) > FAULTS_TOLD else ""
+        raise InputError(f"{name} was not read: {'; '.join(faults[:FAULTS_TOLD])}{more}")
+    if not found:
+        raise InputError(f"{name} has no queries; it has one a line")
+    return found
+
+
+def of_headings(
+    session: Session, scope: Scope, most: int = USUAL, *, known: Iterable[JudgedQuery] = (), seed: int = 7
+) -> tuple[JudgedQuery, ...]:
+    """Return up to `most` queries that are not known, made of titles and headings of documents that `scope` may read.
+
+    One of each document before a second of any; the same documents give the same queries. They are worded as the
+    documents are, which makes them easier than what people ask. Raises: InputError if nothing is indexed.
+    """
+    generation = generations.live(session, scope.collection)
+    collection = collections.get(session, scope.collection)
+    if generation is None or collection is None:
+        raise InputError(f"collection {scope.collection!r} has nothing indexed; add documents first")
+    chance = random.Random(seed)  # noqa: S311  # not a secret
+    names = list(_document_ids(session, scope))
+    chance.shuffle(names)
+    asked: list[list[str]] = []
+    for name in names[: max(DOCUMENTS_EACH * most, DOCUMENTS_EACH * USUAL)]:
+        cut = passages.of_document(session, scope, generation.generation_id, name)
+        if cut:
+            document = TrainingDocument(name, cut[0].title, cut[0].uri, tuple(passage_of(one) for one in cut))
+            asked.append(_asked_of(document, collection.language, seed))
+    turns = max(map(len, asked), default=0)
+    ordered = (texts[turn] for turn in range(turns) for texts in asked if turn < len(texts))
+    return fresh((query_of(text, HEADINGS) for text in ordered), known, most)
+
+
+def _document_ids(session: Session, scope: Scope) -> Iterator[str]:
+    cursor: str | None = None
+    while True:
+        page = documents.page(session, scope, cursor, DOCUMENTS_AT_ONCE)
+        yield from (one.document_id for one in page.documents)
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def _asked_of(document: TrainingDocument, language: str, seed: int) -> list[str]:
+    """Return what a document is asked, in an order of its own."""
+    material = Material((document,), language)
+    chance = random.Random(f"{seed}:{document.document_id}")  # noqa: S311
+    questions = [one for build in (headings, titles) for one in build(document, material, chance)]
+    texts = list(dict.fromkeys(question.query for question in questions))
+    chance.shuffle(texts)
+    if not texts and tells(document.title) and "/" not in document.title:  # too little text for training: fine to find
+        return [without_number(document.title)]
+    return texts
