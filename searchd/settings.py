@@ -201,7 +201,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may come with `Authorization: Bearer <secret>`, whose documents they read, and whether they may write."""
+    """Who may come with `Authorization: Bearer <secret>` or sign in with it, whose documents they read, what they may do."""
 
     name: Annotated[str, Meta(min_length=1, max_length=64, description="Name in messages")]
     secret: Annotated[
@@ -212,6 +212,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ]
     principals: Annotated[tuple[str, ...], Meta(description="Whose documents it reads besides public ones")] = ()
     write: Annotated[bool, Meta(description="Whether it may add, delete and rebuild")] = False
+    judge: Annotated[bool, Meta(description="Whether it may judge; keys that write may too")] = False
 
 
 class Settings(indexer_settings.Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -234,7 +235,7 @@ class Settings(indexer_settings.Settings, frozen=True, kw_only=True, forbid_unkn
         dict[str, Profile], Meta(description="Named query-time choices; `default` is used unless asked")
     ] = msgspec.field(default_factory=dict)
     keys: Annotated[
-        tuple[Key, ...], Meta(description="API keys: name, secret, principals, write", extra={"secret": True})
+        tuple[Key, ...], Meta(description="API keys: name, secret, principals, write, judge", extra={"secret": True})
     ] = ()
     token_vectors: Annotated[
         str,

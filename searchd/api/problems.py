@@ -43,7 +43,7 @@ STATUSES: tuple[tuple[type[SearchdError], int], ...] = (
     (SearchdError, 500),
 )
 """The first class that fits counts."""
-OF_CODES = {"invalid_json": 400, "unsupported_media_type": 415, "invalid_key": 401}
+OF_CODES = {"invalid_json": 400, "unsupported_media_type": 415, "invalid_key": 401, "not_signed_in": 401}
 """Codes that say more than their class."""
 TOLD = ("retrieval_down", "degraded", "disk_full")
 IN_GENERAL = "a part of the daemon is out of order; its log says which and why"

@@ -61,11 +61,10 @@ def admit(request: Request[Any, Any, Any], settings: Settings) -> None:
     """
     if not settings.keys:
         return
-    if not request.headers.get("authorization"):
+    if not principal_of(request, settings).name:
         raise Forbidden(
             "reranking needs one of the setting `keys`; send `Authorization: Bearer <secret>`", code="invalid_key"
         )
-    principal_of(request, settings)
 
 
 async def run_rerank(request: Request[Any, Any, Any], services: Services, job: RerankJob) -> Reranked:
