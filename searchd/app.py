@@ -23,13 +23,15 @@ from searchd.api import openapi, problems
 from searchd.api.running import work_queues
 from searchd.services import Services
 from searchd.settings import Settings
-from web import pages, playground, reference
+from web import judge, judge_forms, pages, playground, reference, sign_in
 from web.contexts import ErrorPage
 from web.render import SECURITY_HEADERS
 from web.render import respond as respond_with_page
 from web.state import SearchState
+from web.visitor import visitor_of
 
-HANDLERS: list[Any] = [*openapi.HANDLERS, *pages.HANDLERS, *playground.HANDLERS, *reference.HANDLERS]
+PAGES = (pages, playground, reference, sign_in, judge, judge_forms)
+HANDLERS: list[Any] = [*openapi.HANDLERS, *(handler for one in PAGES for handler in one.HANDLERS)]
 GRACE_S = 20
 FORM_OVER_DOCUMENT = 4
 """A form may be this many times as large as its largest file."""
@@ -56,7 +58,7 @@ def create_app(services: Services) -> Litestar:
         dependencies={"services": Provide(provide_services)},
         exception_handlers={Exception: on_error},
         middleware=[with_security_headers],
-        state=State({"queues": work_queues()}),
+        state=State({"queues": work_queues(), "settings": services.settings}),
         openapi_config=None,
         request_max_body_size=FORM_OVER_DOCUMENT * services.settings.max_document_mb * 1_000_000,
         signature_types=[Services],
@@ -72,8 +74,10 @@ def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]
             answer.headers.setdefault(name, value)
         return answer
     found = problems.problem_of(request, error)
+    settings: Settings = request.app.state["settings"]
     page = ErrorPage("error", SearchState(), found.status, found.title, found.detail, found.code)
-    return respond_with_page(page, status=found.status, headers=problems.headers_of(found.status, error))
+    headers = problems.headers_of(found.status, error)
+    return respond_with_page(page, status=found.status, headers=headers, visitor=visitor_of(request, settings))
 
 
 def with_security_headers(app: ASGIApp) -> ASGIApp:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from indexer.status import CollectionStatus
 from web.answer import Answer
 from web.choices import Choice
+from web.judge_contexts import Grading, JudgedSetPage, JudgedSetsPage, JudgePage, SignInPage
 from web.links import Link
 from web.moves import Moves
 from web.reading import Reading
@@ -51,6 +52,8 @@ class SearchPage:
     examples: tuple[Choice, ...]
     errors: FieldErrors
     answer: Answer | None
+    grading: Grading | None = None
+    """What a judge is offered beside the hits; None for everybody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,4 +206,5 @@ class PlaygroundPage:
     moves: Moves | None
 
 
-Page = SearchPage | DocumentPage | ErrorPage | StatusPage | ReferencePage | PlaygroundPage
+JudgesPage = SignInPage | JudgedSetsPage | JudgedSetPage | JudgePage
+Page = SearchPage | DocumentPage | ErrorPage | StatusPage | ReferencePage | PlaygroundPage | JudgesPage

@@ -33,10 +33,12 @@ from web.answer import answer_of
 from web.asking import Outcome, attempt, fusion_of
 from web.choices import Choice, mode_choices, stage_choices
 from web.contexts import CollectionView, DocumentPage, FieldErrors, SearchPage, StatusPage
+from web.grading import grading_of
 from web.links import document_path, link_of
 from web.reading import reading_of, shown_metadata
 from web.render import STATIC, respond
 from web.state import SearchState
+from web.visitor import visitor_of
 
 AnyRequest = Request[Any, Any, Any]
 MAX_FORM_BYTES = 16_000
@@ -55,6 +57,7 @@ async def search_page(request: AnyRequest, services: NamedDependency[Services]) 
     elif state.q and not errors:
         outcome = await attempt(request, services, Scope.of(state.collection, caller.principals), state)
     profile = services.profiles.get(state.collection, state.profile) or Profile()
+    beside = partial(grading_of, services, caller, state)
     page = SearchPage(
         section="search",
         state=state,
@@ -66,8 +69,10 @@ async def search_page(request: AnyRequest, services: NamedDependency[Services]) 
         examples=shelf.examples,
         errors=outcome.errors,
         answer=answer_of(outcome.response, state, fusion_of(profile)) if outcome.response else None,
+        grading=await anyio.to_thread.run_sync(beside) if shelf.chosen else None,
     )
-    return respond(page, status=outcome.status, headers=outcome.headers)
+    visitor = visitor_of(request, services.settings)
+    return respond(page, status=outcome.status, headers=outcome.headers, visitor=visitor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +111,11 @@ async def document_page(
     caller = principal_of(request, services.settings)
     scope = Scope.of(collection, caller.principals)
     document_id = _tail(request, 3)
-    return await anyio.to_thread.run_sync(partial(_document, services, scope, document_id, _pairs(request)))
+    page = await anyio.to_thread.run_sync(partial(_document, services, scope, document_id, _pairs(request)))
+    return respond(page, visitor=visitor_of(request, services.settings))
 
 
-def _document(services: Services, scope: Scope, document_id: str, pairs: list[tuple[str, str]]) -> Response[str]:
+def _document(services: Services, scope: Scope, document_id: str, pairs: list[tuple[str, str]]) -> DocumentPage:
     asked = dict(pairs)
     document, span = _load(services, scope, document_id, asked.get("passage", ""))
     try:
@@ -118,7 +124,7 @@ def _document(services: Services, scope: Scope, document_id: str, pairs: list[tu
         state = SearchState(collection=scope.collection)
     at = int(asked["at"]) if asked.get("at", "").isdecimal() and len(asked["at"]) < 10 else None
     carried = [(name, value) for name, value in pairs if name not in ("at", "all")]
-    page = DocumentPage(
+    return DocumentPage(
         section="document",
         state=state,
         title=document.title.strip() or document.document_id,
@@ -129,7 +135,6 @@ def _document(services: Services, scope: Scope, document_id: str, pairs: list[tu
         base=f"{document_path(scope.collection, document_id)}?{urlencode([*carried, ('', '')])[:-1]}",
         back=state.url(page=state.page) if state.q else None,
     )
-    return respond(page)
 
 
 def _load(
@@ -153,12 +158,13 @@ async def status_page(request: AnyRequest, services: NamedDependency[Services]) 
     """Answer with how ingestion stands, what failed, and what is searched with what."""
     caller = principal_of(request, services.settings)
     retried = dict(_pairs(request)).get("retried", "")
-    return await anyio.to_thread.run_sync(partial(_status, services, caller, retried))
+    page = await anyio.to_thread.run_sync(partial(_status, services, caller, retried))
+    return respond(page, visitor=visitor_of(request, services.settings))
 
 
-def _status(services: Services, caller: Caller, retried: str) -> Response[str]:
+def _status(services: Services, caller: Caller, retried: str) -> StatusPage:
     found = status_of(services.engine.database, caller.sees_only)
-    page = StatusPage(
+    return StatusPage(
         section="status",
         state=SearchState(),
         progress=overview.progress(found),
@@ -174,7 +180,6 @@ def _status(services: Services, caller: Caller, retried: str) -> Response[str]:
         started_at=services.started_at,
         uptime_s=services.engine.clock() - services.started_at,
     )
-    return respond(page)
 
 
 @post("/status/retry", include_in_schema=False)

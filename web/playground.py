@@ -1,7 +1,7 @@
 """`/playground`: a query and pasted passages through every stage of a profile. Works without JavaScript, by a form.
 
-The same job that the rerank APIs run (`searchd/api/reranking.py`), for the same callers: with configured `keys` a browser,
-which sends none, may look at the examples alone. The answer shows ranks and raw scores after each stage.
+The same job that the rerank APIs run (`searchd/api/reranking.py`), for the same callers: with configured `keys` who has not
+signed in may look at the examples alone. The answer shows ranks and raw scores after each stage.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from web.moves import Moves, moves_of
 from web.playground_examples import EXAMPLES, Example
 from web.render import respond
 from web.state import SearchState
+from web.visitor import visitor_of
 
 AnyRequest = Request[Any, Any, Any]
 MAX_PASSAGES = 100
@@ -62,7 +63,8 @@ async def playground(request: AnyRequest, services: NamedDependency[Services]) -
     name = asked.get("example", "")
     profile = asked.get("profile", "") or "default"
     if not name:
-        return respond(page_of(services.settings, Pasted(profile=profile)))
+        visitor = visitor_of(request, services.settings)
+        return respond(page_of(services.settings, Pasted(profile=profile)), visitor=visitor)
     example = next((one for one in EXAMPLES if one.name == name), None)
     if example is None:
         raise NotFound(f"There is no example {name[:80]!r}; there are: {', '.join(one.name for one in EXAMPLES)}.")
@@ -84,36 +86,37 @@ async def rerank_pasted(request: AnyRequest, services: NamedDependency[Services]
     try:
         admit(request, services.settings)
     except Forbidden as error:
-        said = f"Your own passages cannot be ranked on this page, for a browser sends no key: {error}."
-        headers = {"WWW-Authenticate": "Bearer"}
-        return respond(page_of(services.settings, pasted, error=said), status=401, headers=headers)
+        said = f"Your own passages cannot be ranked on this page before you sign in: {error}."
+        headers, visitor = {"WWW-Authenticate": "Bearer"}, visitor_of(request, services.settings)
+        return respond(page_of(services.settings, pasted, error=said), status=401, headers=headers, visitor=visitor)
     return await _run(request, services, pasted, None)
 
 
 async def _run(request: AnyRequest, services: Services, pasted: Pasted, example: Example | None) -> Response[str]:
     """Rerank; what the asker can mend is told at the field where it is."""
     settings = services.settings
+    visitor = visitor_of(request, settings)
     try:
         job = job_of(settings, pasted)
     except NotFound as error:
-        return respond(page_of(settings, pasted, error=str(error)), status=404)
+        return respond(page_of(settings, pasted, error=str(error)), status=404, visitor=visitor)
     except LimitError as error:
-        return respond(page_of(settings, pasted, passages_error=str(error)), status=422)
+        return respond(page_of(settings, pasted, passages_error=str(error)), status=422, visitor=visitor)
     except InputError as error:
-        return respond(page_of(settings, pasted, error=str(error)), status=422)
+        return respond(page_of(settings, pasted, error=str(error)), status=422, visitor=visitor)
     started = time.monotonic()
     try:
         found = await run_rerank(request, services, job)
     except InputError as error:
-        return respond(page_of(settings, pasted, error=str(error)), status=422)
+        return respond(page_of(settings, pasted, error=str(error)), status=422, visitor=visitor)
     except TransientError as error:
         page = page_of(settings, pasted, error=f"This could not be ranked now: {public_words(error)}")
-        return respond(page, status=503, headers={"Retry-After": str(RETRY_S)})
+        return respond(page, status=503, headers={"Retry-After": str(RETRY_S)}, visitor=visitor)
     took_ms = (time.monotonic() - started) * 1000
     moves = moves_of(found.ranking, found.scales, job.texts, took_ms, found.warnings, pasted.right)
     degraded = ", ".join(report.name for report in found.ranking.degraded)
     headers = {"X-Search-Degraded": degraded} if degraded else {}
-    return respond(page_of(settings, pasted, moves=moves, example=example), headers=headers)
+    return respond(page_of(settings, pasted, moves=moves, example=example), headers=headers, visitor=visitor)
 
 
 def job_of(settings: Settings, pasted: Pasted) -> RerankJob:

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from litestar import Response, get
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
 
 from searchd.api.openapi import document
+from searchd.services import Services
 from web.contexts import FieldView, OperationView, ReferencePage
 from web.render import respond
 from web.state import SearchState
+from web.visitor import visitor_of
 
 
 @cache
@@ -113,9 +116,9 @@ def _kind(spec: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
 
 
 @get("/docs", include_in_schema=False)
-async def reference_page() -> Response[str]:
+async def reference_page(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[str]:
     """Answer with the API's page."""
-    return respond(reference())
+    return respond(reference(), visitor=visitor_of(request, services.settings))
 
 
 HANDLERS = [reference_page]

@@ -14,6 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response
 
 from web import words
+from web.judge_contexts import GRADES
+from web.visitor import NOBODY, Visitor
 
 if TYPE_CHECKING:
     from web.contexts import Page
@@ -50,6 +52,7 @@ def _environment() -> Environment:
     )
     environment.globals["asset"] = asset
     environment.globals["plural"] = words.plural
+    environment.globals["GRADES"] = GRADES
     for filter_ in (
         words.grouped, words.in_ms, words.in_score, words.in_figure, words.signed, words.minus, words.cut, words.utc,
         words.duration,
@@ -64,16 +67,18 @@ _ASSETS = {
 _ENVIRONMENT = _environment()
 
 
-def markup(page: Page | ReportPage) -> str:
-    """Render a page's template with its fields as variables."""
+def markup(page: Page | ReportPage, visitor: Visitor = NOBODY) -> str:
+    """Render a page's template with its fields as variables, and `visitor` for the bar."""
     values = {field.name: getattr(page, field.name) for field in fields(page)}
-    return _ENVIRONMENT.get_template(page.template).render(values)
+    return _ENVIRONMENT.get_template(page.template).render(values, visitor=visitor)
 
 
-def respond(page: Page, *, status: int = 200, headers: dict[str, str] | None = None) -> Response[str]:
+def respond(
+    page: Page, *, status: int = 200, headers: dict[str, str] | None = None, visitor: Visitor = NOBODY
+) -> Response[str]:
     """Return the page as an HTML response that no cache keeps and no other site may frame."""
     return Response(
-        markup(page),
+        markup(page, visitor),
         status_code=status,
         media_type="text/html",
         headers=SECURITY_HEADERS | {"Cache-Control": "no-store", "Vary": "Accept"} | (headers or {}),

@@ -33,6 +33,8 @@ class SearchState:
     on: tuple[str, ...] = ()
     rerank: bool = True
     explain: bool = False
+    judge: str = ""
+    """The judged set that hits are graded into; empty: none."""
 
     @classmethod
     def read(cls, pairs: Iterable[tuple[str, str]]) -> SearchState:
@@ -58,6 +60,7 @@ class SearchState:
             on=tuple(dict.fromkeys(on)),
             rerank=last.get("rerank", "") != "off",
             explain=last.get("explain", "") not in ("", "0", "false"),
+            judge=last.get("judge", ""),
         )
 
     @property
@@ -77,6 +80,7 @@ class SearchState:
             found.append(("rerank", "off"))
         if self.explain:
             found.append(("explain", "1"))
+        found.append(("judge", self.judge))
         if self.page > 1:
             found.append(("page", str(self.page)))
         return [(name, value) for name, value in found if value]

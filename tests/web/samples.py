@@ -11,6 +11,7 @@ from searchd.rerank.scales import Scale
 from searchd.rerank.texts import RankedText, TextRanking
 from searchd.settings import Profile, Settings, Stage
 from searchd.types import Candidate, Highlight, Hit, SearchResponse, StageReport
+from tests.web.judge_samples import grading, judges_pages
 from web.answer import answer_of
 from web.choices import Choice, mode_choices, stage_choices
 from web.contexts import (
@@ -179,6 +180,8 @@ def pages(text: str) -> list[Page]:
         ErrorPage("error", SearchState(), 404, text, text, text),
         status_page(text),
         playground_page(text),
+        search_page(answer, replace(state, judge=text), grading=grading(text)),
+        *judges_pages(text),
     ]
 
 
