@@ -23,26 +23,14 @@ from searchd.asking import query
 from searchd.evaluate.commands import evaluate
 from searchd.judge.clicks_commands import clicks
 from searchd.judge.commands import judged
+from searchd.judge.page_commands import judge
 from searchd.models import models
 from searchd.profile_commands import profiles
-from searchd.terminal import console, output, settings_now
+from searchd.terminal import console, log_to_stderr, output, settings_now
 from searchd.train.commands import train
 
 if TYPE_CHECKING:
     from searchd.services import Services
-
-
-NOISY = (
-    "httpx", "httpcore", "sentence_transformers", "transformers", "alembic", "filelock", "qdrant_client",
-    "torch.nn.attention.varlen",
-)  # fmt: skip
-
-
-def log_to_stderr() -> None:
-    """Send the daemon's log to stderr, a line each."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in NOISY:
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -134,6 +122,7 @@ cli.add_command(clicks)
 cli.add_command(train)
 cli.add_command(models)
 cli.add_command(profiles)
+cli.add_command(judge)
 
 
 def run_command(command: Callable[[], object], program: str) -> int:

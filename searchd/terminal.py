@@ -1,7 +1,8 @@
-"""What the commands share: this invocation's settings, two consoles (what was asked for, and all else), and progress."""
+"""What the commands share: this invocation's settings, two consoles (what was asked for, and all else), log and progress."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,19 @@ def settings_now(**overrides: Any) -> Settings:
     """Read the settings of this invocation; an override that is None leaves them as they are."""
     given = {name: value for name, value in overrides.items() if value is not None}
     return load_settings(Settings, environ=environment(), overrides=given)
+
+
+NOISY = (
+    "httpx", "httpcore", "sentence_transformers", "transformers", "alembic", "filelock", "qdrant_client",
+    "torch.nn.attention.varlen",
+)  # fmt: skip
+
+
+def log_to_stderr() -> None:
+    """Send the daemon's log to stderr, a line each."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 EVERY_S = 10.0
