@@ -134,7 +134,7 @@ async def _one_query(
         q=query.text, collection=desk.one.collection, limit=1, timeout_ms=services.settings.max_timeout_ms
     )
     try:
-        asked, _ = query_from_request(whole, services.settings)
+        asked, _ = query_from_request(whole, services.settings, services.profiles)
         found = await run_search(request, services, asked, desk.scope)
     except InputError as error:
         return respond(query_page(desk, query, (), error=str(error), notice=notice), status=422, visitor=visitor)

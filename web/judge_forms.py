@@ -147,7 +147,7 @@ def _proposed(session: Session, scope: Scope, filled: Proposing) -> Sequence[Jud
     if filled.origin == LOG:
         return proposals.of_log(session, scope.collection)
     if filled.origin == LINES:
-        return proposals.of_lines(filled.lines.splitlines(), PAGE)
+        return proposals.of_lines(filled.lines.splitlines())
     if filled.origin != HEADINGS:
         raise InputError(f"queries come from {HEADINGS}, {LOG} or {LINES}, not {filled.origin[:40]!r}")
     one = judged.find(session, scope.collection, filled.name)

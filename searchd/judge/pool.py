@@ -10,12 +10,12 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from searchd.fuse import FUSED
 from searchd.present import by_document
 from searchd.types import Candidate, SearchResponse
 
 DEPTH = 10
 """Documents that each order puts into the pool: as deep as what is measured (nDCG@10)."""
-FUSED = "rrf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def pool_of(response: SearchResponse, query_id: str, judged: Collection[str] = (
 
 def names_of(response: SearchResponse) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return what orders: systems, each alone, and what orders one after the other, fusion first."""
-    return tuple(report.name for report in response.systems), (FUSED, *(report.name for report in response.stages))
+    return tuple(report.name for report in response.systems), (*FUSED, *(report.name for report in response.stages))
 
 
 def documents_by_order(

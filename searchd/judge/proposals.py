@@ -9,14 +9,15 @@ import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import msgspec
 from sqlalchemy.orm import Session
 
 from indexer.errors import InputError
 from indexer.scope import Scope
 from indexer.store import collections, documents, generations, passages, searched
 from indexer.store.judged import JudgedQuery
-from searchd.judge.wording import fresh, plain, query_of, why_not
+from searchd.judge.beir import read_queries
+from searchd.judge.given import Problems, open_lines, text_lines
+from searchd.judge.wording import fresh, plain, query_of, why_no_id, why_not
 from searchd.train.builders import headings, titles
 from searchd.train.material import passage_of
 from searchd.train.phrasing import plain as without_number
@@ -30,11 +31,7 @@ MOST = 1000
 DOCUMENTS_AT_ONCE = 500
 DOCUMENTS_EACH = 3
 """Documents read for each query wanted: not every one has a heading that asks for something."""
-FAULTS_TOLD = 5
 EMPTY_LOG = "the log of searches has no queries of this collection: their text is kept only where the owner opted in"
-QUERY_NAMES = ("text", "query")
-ID_NAMES = ("_id", "query_id", "id")
-"""What JSON lines call a query and its id: as BEIR does, as `searchd train --judged` does."""
 
 
 def of_log(session: Session, collection: str, most: int = MOST) -> list[JudgedQuery]:
@@ -45,53 +42,37 @@ def of_log(session: Session, collection: str, most: int = MOST) -> list[JudgedQu
     return [query_of(text, LOG) for text in asked]
 
 
-def of_lines(lines: Iterable[str], origin: str = FILE, *, name: str = "the list") -> list[JudgedQuery]:
+def of_lines(lines: Iterable[str]) -> list[JudgedQuery]:
     """Return a query per line that is not empty. Raises: InputError naming the lines that cannot be searched for."""
-    return _checked(((number, line, "") for number, line in enumerate(lines, start=1) if plain(line)), origin, name)
+    rows = ((f"line {number}", line, "") for number, line in enumerate(lines, start=1))
+    return _checked(rows, PAGE, Problems())
 
 
 def of_file(path: Path) -> list[JudgedQuery]:
-    """Return the queries of a file: a line each, or with the ending .jsonl an object each. Raises: InputError."""
-    try:
-        content = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: byte {error.start}") from error
-    lines = content.split("\n")
-    if path.suffix.lower() != ".jsonl":
-        return of_lines(lines, name=path.name)
-    rows = ((number, *_read_row(line, number, path.name)) for number, line in enumerate(lines, start=1) if line.strip())
-    return _checked(rows, FILE, path.name)
+    """Return the queries of a file: a line each, or with the ending .jsonl an object each, as in a BEIR folder.
+
+    Raises: InputError naming the lines that are wrong; then none is taken.
+    """
+    problems = Problems()
+    if path.suffix.lower() == ".jsonl":
+        rows = ((where, text, query_id) for query_id, (where, text) in read_queries(path, problems))
+    else:
+        rows = ((where, line, "") for where, line in text_lines(open_lines(path), problems, path.name))
+    return _checked(rows, FILE, problems)
 
 
-def _read_row(line: str, number: int, name: str) -> tuple[str, str]:
-    """Return text and id of a line of queries.jsonl."""
-    try:
-        row = msgspec.json.decode(line.encode(), type=dict[str, object])
-    except msgspec.DecodeError as error:
-        raise InputError(f"line {number} of {name} is no JSON object: {error}") from error
-    text = next((row[key] for key in QUERY_NAMES if isinstance(row.get(key), str)), None)
-    if not isinstance(text, str):
-        raise InputError(f'line {number} of {name} has no text: it is {{"_id": "...", "text": "..."}}')
-    given = next((row[key] for key in ID_NAMES if isinstance(row.get(key), str | int)), "")
-    return text, str(given)
-
-
-def _checked(rows: Iterable[tuple[int, str, str]], origin: str, name: str) -> list[JudgedQuery]:
-    """Return the queries of a file, all of them or none. Raises: InputError."""
-    found, faults = [], []
-    for number, text, query_id in rows:
-        why = why_not(text) or ("the id has more than 256 characters" if len(query_id) > 256 else "")
-        if why:
-            faults.append(f"line {number}: {why}")
-        else:
-            found.append(query_of(text, origin, query_id))
-    if faults:
-        more = f"; and {len(faults) - FAULTS_TOLD:,} more" if len(faults) > FAULTS_TOLD else ""
-        raise InputError(f"{name} was not read: {'; '.join(faults[:FAULTS_TOLD])}{more}")
+def _checked(rows: Iterable[tuple[str, str, str]], origin: str, problems: Problems) -> list[JudgedQuery]:
+    """Return the queries of where, text and id, all of them or none."""
+    found = []
+    for where, text, query_id in rows:
+        if not plain(text) and not query_id:
+            continue
+        if why := why_not(text) or why_no_id(query_id):
+            problems.add(where, why)
+        found.append(query_of(text, origin, query_id))
+    problems.check()
     if not found:
-        raise InputError(f"{name} has no queries; it has one a line")
+        raise InputError("there is no query; it is one a line")
     return found
 
 

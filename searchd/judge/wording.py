@@ -5,12 +5,12 @@ Pure. The same text has the same id in every set, so that what is proposed twice
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from indexer.errors import LimitError
 from indexer.lexical.query import parse_query
 from indexer.store.judged import JudgedQuery
+from searchd.judge.given import MOST_QUERY_ID, query_id_of
 
 
 def plain(text: str) -> str:
@@ -23,14 +23,9 @@ def folded(text: str) -> str:
     return plain(text).casefold()
 
 
-def id_of(text: str) -> str:
-    """Return the id of a query that came without one."""
-    return f"q-{hashlib.sha256(folded(text).encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
-
-
 def query_of(text: str, origin: str, query_id: str = "") -> JudgedQuery:
     """Return a query to be added; `query_id` is the one that a file gave it."""
-    return JudgedQuery(query_id or id_of(text), plain(text), origin)
+    return JudgedQuery(query_id or query_id_of(plain(text)), plain(text), origin)
 
 
 def why_not(text: str) -> str:
@@ -42,6 +37,11 @@ def why_not(text: str) -> str:
     except LimitError as error:
         return str(error)
     return ""
+
+
+def why_no_id(query_id: str) -> str:
+    """Return why a file's id cannot be one, an empty string if it can."""
+    return f"the query's id has more than {MOST_QUERY_ID} characters" if len(query_id) > MOST_QUERY_ID else ""
 
 
 def fresh(proposed: Iterable[JudgedQuery], known: Iterable[JudgedQuery], most: int) -> tuple[JudgedQuery, ...]:

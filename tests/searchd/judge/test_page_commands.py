@@ -71,7 +71,7 @@ def test_what_cannot_be_done_is_one_line(
         ((), "there is no collection 'default'; there are: docs"),
         (("--collection", "docs", "--from", "log"), "only where the owner opted in"),
         (("--collection", "docs", "--from", "headings"), "nothing indexed"),
-        (("--collection", "docs", "--from", str(tmp_path / "none.txt")), "cannot be read"),
+        (("--collection", "docs", "--from", str(tmp_path / "none.txt")), "none.txt"),
     ):
         assert error_of(*arguments, capfd=capfd)[0] == 2
         assert words in error_of(*arguments, capfd=capfd)[1]
