@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from indexer.errors import InputError
 from indexer.scope import Scope
-from indexer.store import collections, documents, generations, passages, searched
+from indexer.store import collections, documents, generations, passages, searches
 from indexer.store.judged import JudgedQuery
 from searchd.judge.beir import read_queries
 from searchd.judge.given import Problems, open_lines, text_lines
@@ -31,12 +31,15 @@ MOST = 1000
 DOCUMENTS_AT_ONCE = 500
 DOCUMENTS_EACH = 3
 """Documents read for each query wanted: not every one has a heading that asks for something."""
-EMPTY_LOG = "the log of searches has no queries of this collection: their text is kept only where the owner opted in"
+EMPTY_LOG = (
+    "the log of searches has no queries of this collection: texts are kept only where the owner opted in, by the setting "
+    "`log_queries`"
+)
 
 
 def of_log(session: Session, collection: str, most: int = MOST) -> list[JudgedQuery]:
     """Return what was searched for in a collection, most frequent first. Raises: InputError if nothing was kept."""
-    asked = searched.frequent_texts(session, collection, most)
+    asked = [text for text, _ in searches.texts(session, collection, most) if plain(text)]
     if not asked:
         raise InputError(EMPTY_LOG, code="empty_log")
     return [query_of(text, LOG) for text in asked]

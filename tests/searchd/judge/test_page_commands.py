@@ -39,7 +39,7 @@ def error_of(*arguments: str, capfd: pytest.CaptureFixture[str]) -> tuple[int, s
 def test_beside_a_daemon_a_set_is_made_extended_and_its_page_named(library: Services, tmp_path: Path) -> None:
     made = run("faq", "--queries", "5")
     assert made.exit_code == 0, made.output
-    assert "only where the owner opted in; headings are used" in made.output
+    assert "by the setting `log_queries`; headings are used" in made.output
     assert "5 queries added from headings." in made.output
     assert "Set faq of collection default: 5 queries, 0 judged, 5 waiting." in made.output
     assert "/judge?collection=default&set=faq" in made.output

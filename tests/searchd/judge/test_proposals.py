@@ -9,10 +9,10 @@ import pytest
 
 from indexer.errors import InputError
 from indexer.scope import Scope
-from indexer.store import collections
+from indexer.store import collections, searches
 from indexer.store.database import Database, open_database
 from indexer.store.judged import JudgedQuery
-from indexer.store.judged_tables import SearchRow
+from indexer.store.searches import Search
 from searchd.judge import proposals, wording
 from searchd.judge.given import query_id_of
 from searchd.services import Services
@@ -78,20 +78,20 @@ def test_the_log_gives_what_was_asked_most_first_and_says_when_it_kept_nothing(d
         collections.ensure(session, "other", "en", 1.0)
     with database.read() as session, pytest.raises(InputError, match="opted in"):
         proposals.of_log(session, "docs")
-    asked = ["rare", "often", "often", "", "", "", "Often", "b rare"]
+    asked = ["rare", "often", "often", "", "", "", "Often"]
     rows = [("docs", 1, text) for text in asked] + [("docs", 11, "rare")] * 5 + [("other", 1, "elsewhere")]
     with database.session() as session:
-        session.add_all(
-            SearchRow(
-                query_id=str(number), collection=collection, profile="default", first_rank=first, documents=[],
-                searched_at=1.0, text=text,
-            )
-            for number, (collection, first, text) in enumerate(rows)
-        )  # fmt: skip
+        searches.add(
+            session,
+            [
+                Search(str(at), collection, "default", first, (), float(at), text)
+                for at, (collection, first, text) in enumerate(rows)
+            ],
+        )
     with database.read() as session:
         found = proposals.of_log(session, "docs")
-    assert texts(found) == ["often", "Often", "b rare", "rare"]
-    assert texts(wording.fresh(found, [JudgedQuery("x", "RARE", "file")], 9)) == ["often", "b rare"]
+    assert texts(found) == ["often", "Often", "rare"]
+    assert texts(wording.fresh(found, [JudgedQuery("x", "RARE", "file")], 9)) == ["often"]
 
 
 def test_headings_become_queries_of_many_documents_that_the_asker_may_read(services: Services) -> None:
