@@ -5,11 +5,8 @@ A judge sees what his principals may read, and never which system found a docume
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 import anyio.to_thread
 from litestar import Request, Response, get
@@ -27,47 +24,19 @@ from searchd.api.running import run_search
 from searchd.api.schemas import SearchRequest
 from searchd.api.search import query_from_request
 from searchd.judge import judging
-from searchd.judge.pool import Pooled, pool_of
-from searchd.judge.progress import Progress
-from searchd.judge.proposals import HEADINGS, MOST, USUAL
+from searchd.judge.pool import pool_of
 from searchd.services import Services
 from searchd.types import SearchResponse
 from web import words
-from web.answer import crumbs_of
 from web.asking import RETRY_S
-from web.judge_contexts import Card, JudgedSetPage, JudgedSetsPage, JudgePage, Proposing, QueryView, SetView
-from web.links import document_path, link_of
+from web.judge_contexts import Card, JudgedSetsPage, Proposing
+from web.judge_views import Desk, card_of, proposing, query_page, set_page, view_of
 from web.render import respond
 from web.state import SearchState
 from web.visitor import visitor_of
 
 AnyRequest = Request[Any, Any, Any]
 NOTHING_BACK = "There is no grade of yours in this set to take back."
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """A judge before a set: who, which set, how far it has come."""
-
-    caller: Caller
-    one: JudgedSet
-    progress: Progress
-    judgments: int
-
-    @property
-    def scope(self) -> Scope:
-        """What this judge may read of the set's collection."""
-        return Scope.of(self.one.collection, self.caller.principals)
-
-    def address(self, query_id: str = "", **more: str) -> str:
-        """Return the address of a query of this set; without an id that of the one to judge next."""
-        return address_of(self.one.collection, self.one.name, query_id, **more)
-
-
-def address_of(collection: str, name: str, query_id: str = "", **more: str) -> str:
-    """Return the address of a set's page, or of one of its queries."""
-    pairs = {"collection": collection, "set": name, "query": query_id} | more
-    return f"/judge?{urlencode({key: value for key, value in pairs.items() if value})}"
 
 
 @get("/judge", include_in_schema=False)
@@ -151,7 +120,8 @@ def _cards(services: Services, desk: Desk, query: JudgedQuery, found: SearchResp
         grades = grades_of(session, desk.one, query.query_id)
     pool = pool_of(found, query.query_id, grades)
     return tuple(
-        _card(number, one, desk.one.collection, grades.get(one.document_id)) for number, one in enumerate(pool, start=1)
+        card_of(number, one, desk.one.collection, grades.get(one.document_id))
+        for number, one in enumerate(pool, start=1)
     )
 
 
@@ -163,88 +133,9 @@ def grades_of(session: Session, one: JudgedSet, query_id: str) -> dict[str, int]
     return grades
 
 
-def _card(number: int, one: Pooled, collection: str, grade: int | None) -> Card:
-    title = one.title.strip() or one.document_id
-    return Card(
-        number=number,
-        document_id=one.document_id,
-        title=title,
-        href=f"{document_path(collection, one.document_id)}?{urlencode({'passage': one.passage_id})}#passage",
-        source=link_of(one.uri),
-        crumbs=crumbs_of(one.heading_path, title),
-        page=one.page,
-        text=one.text,
-        grade=grade,
-    )
-
-
 def _missing(found: SearchResponse) -> tuple[str, ...]:
     reports = [report for report in (*found.systems, *found.stages) if report.name in found.degraded]
     return tuple(f"{report.name}: {report.reason or report.status}" for report in reports)
-
-
-def query_page(
-    desk: Desk,
-    query: JudgedQuery,
-    cards: Sequence[Card],
-    *,
-    missing: tuple[str, ...] = (),
-    error: str = "",
-    notice: str = "",
-) -> JudgePage:
-    """Return the page of one query."""
-    following = desk.progress.after(query.query_id)
-    return JudgePage(
-        section="judge",
-        state=SearchState(collection=desk.one.collection),
-        shown=view_of(desk.one, desk.progress, desk.judgments),
-        query=query,
-        place=desk.progress.place_of(query.query_id),
-        cards=tuple(cards),
-        here=desk.address(query.query_id),
-        next=desk.address(following.query_id) if following else desk.address(list="1"),
-        all_queries=desk.address(list="1"),
-        missing=missing,
-        error=error,
-        notice=notice,
-    )
-
-
-def set_page(desk: Desk, notice: str = "") -> JudgedSetPage:
-    """Return the page of a set's queries."""
-    following = desk.progress.after()
-    return JudgedSetPage(
-        section="judge",
-        state=SearchState(collection=desk.one.collection),
-        shown=view_of(desk.one, desk.progress, desk.judgments),
-        enough=desk.progress.enough,
-        queries=tuple(
-            QueryView(
-                one.text,
-                desk.address(one.query_id),
-                one.origin,
-                desk.progress.judgments.get(one.query_id, 0),
-                one.skipped_at is not None,
-            )
-            for one in desk.progress.queries
-        ),
-        next=desk.address(following.query_id) if following else None,
-        proposing=proposing((desk.one.collection,), desk.one.collection, desk.one.name),
-        notice=notice,
-    )
-
-
-def view_of(one: JudgedSet, progress: Progress, judgments: int) -> SetView:
-    """Return a set as lists show it."""
-    return SetView(
-        collection=one.collection,
-        name=one.name,
-        href=address_of(one.collection, one.name),
-        queries=len(progress.queries),
-        judged=progress.judged,
-        waiting=len(progress.waiting),
-        judgments=judgments,
-    )
 
 
 def sets_page(services: Services, caller: Caller, filled: Proposing | None = None) -> JudgedSetsPage:
@@ -263,11 +154,6 @@ def sets_page(services: Services, caller: Caller, filled: Proposing | None = Non
         proposing=filled or proposing(known, known[0] if known else "default", "" if views else judging.USUAL_NAME),
         judge=caller.name,
     )
-
-
-def proposing(collections: tuple[str, ...], collection: str, name: str) -> Proposing:
-    """Return the form for more queries, empty."""
-    return Proposing(collections, collection, name, HEADINGS, "", USUAL, MOST)
 
 
 HANDLERS = [judge_page]

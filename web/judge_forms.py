@@ -26,8 +26,9 @@ from searchd.api.principals import Caller, require_judge
 from searchd.judge import judging, proposals
 from searchd.judge.proposals import HEADINGS, LOG, MOST, PAGE, USUAL
 from searchd.services import Services
-from web.judge import address_of, collections_for, proposing, set_for, sets_page, sit_down
+from web.judge import collections_for, set_for, sets_page, sit_down
 from web.judge_contexts import Proposing
+from web.judge_views import address_of, proposing
 from web.render import respond
 from web.visitor import own_path, visitor_of
 
