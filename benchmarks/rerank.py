@@ -169,7 +169,7 @@ def at_length(arguments: argparse.Namespace, length: str, ours: dict[str, Ours],
     report: Report = {
         "mean_tokens": given.tokens / max(1, given.pairs),
         "rounds": len(runs["ours"].seconds),
-        "padding_share": ours["ours"].padding_share(given),
+        "padding_share": given.padding_share,
         "batches_per_group": given.batches / max(1, len(runs["ours"].seconds) * (1 if arguments.quick else 2)),
         "assembly_ms": ours["ours"].assembly_ms(workload.groups[0]),
         "pairs_per_s": {name: pairs_per_s(one, CANDIDATES) for name, one in runs.items()},

@@ -37,12 +37,17 @@ def house_stage(precision: str = "auto", model: str = "rerank-base") -> Stage:
 
 @dataclass(slots=True)
 class Given:
-    """What the model was given: pairs, their tokens, and the tokens of batches padded to their longest pair."""
+    """What the model was given: pairs, their tokens, and the tokens of batches with what pads or fills them."""
 
     pairs: int = 0
     tokens: int = 0
     padded: int = 0
     batches: int = 0
+
+    @property
+    def padding_share(self) -> float:
+        """The share of tokens computed that were padding, or filled up a row."""
+        return 1 - self.tokens / max(1, self.padded)
 
 
 class Ours:
@@ -89,10 +94,10 @@ class Ours:
         forward, given = model.forward, Given()
 
         def counted(batch: Sequence[Pair]) -> NDArray[np.float32]:
-            longest = max(pair.length for pair in batch)
+            lengths = [pair.length for pair in batch]
             given.pairs += len(batch)
-            given.tokens += sum(pair.length for pair in batch)
-            given.padded += longest * len(batch)
+            given.tokens += sum(lengths)
+            given.padded += max(lengths) * len(batch) if model.packs is None else model.packs(sum(lengths))
             given.batches += 1
             scores: NDArray[np.float32] = forward(batch)
             return scores
@@ -102,10 +107,6 @@ class Ours:
             yield given
         finally:
             model.forward = forward
-
-    def padding_share(self, given: Given) -> float:
-        """Return the share of tokens computed that were padding; none where the model says that its batches are packed."""
-        return 0.0 if "packed" in self.path else 1 - given.tokens / max(1, given.padded)
 
     def assembly_ms(self, group: Group, rounds: int = 200) -> float:
         """Return the median time to make pairs of a query and stored token ids, and arrays of the pairs."""

@@ -44,6 +44,7 @@ def attend_by_runs(
             found.copy_(torch.nn.functional.scaled_dot_product_attention(query[:, :, :asked], key, value))
         else:
             attend_in_window(query[:, :, :asked], key, value, window, found)
+    mixed[done:] = 0  # tokens that fill up the row: nobody reads them, but they are multiplied like the others
     return mixed
 
 

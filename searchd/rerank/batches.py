@@ -65,7 +65,8 @@ def batch_of(model: LocalModel, places: list[tuple[Ticket, int]], waited: float,
     """Return these places as a batch."""
     lengths = [ticket.lengths[place] for ticket, place in places]
     longest = max(lengths)
-    return Batch(model, places, longest, sum(lengths) if model.packs else longest * len(places), waited, halved)
+    tokens = longest * len(places) if model.packs is None else model.packs(sum(lengths))
+    return Batch(model, places, longest, tokens, waited, halved)
 
 
 def halves(batch: Batch) -> list[Batch]:

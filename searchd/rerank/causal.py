@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class CausalModel:
     """A loaded causal model. See `LocalModel`."""
 
-    packs = False
+    packs = None
 
     def __init__(self, model: Any, tokenizer: Any, prompt: Prompt, fingerprint: str) -> None:
         """Keep the body of `model` and of its head what is read. Raises: ValueError if prompt and model do not fit."""

@@ -46,7 +46,7 @@ class CrossEncoderModel:
         self._precision = precision
         self.warning = ""
         """What readers of `/readyz` are to know of its scores."""
-        self.packs = packed is not None
+        self.packs = None if packed is None else packed.row_tokens
         self.tokenizer = texts.tokenizer
         self.longest = texts.longest
         self.fingerprint = hashlib.sha256(f"{fingerprint}|{precision}".encode()).hexdigest()

@@ -45,7 +45,7 @@ class LateInteractionModel:
     `stored_as` names it without its precision, as an embedder's fingerprint does: stored vectors stay good elsewhere.
     """
 
-    packs = False
+    packs = None
 
     def __init__(self, encoder: Any, digest: str) -> None:
         wrapped = encoder.tokenizer

@@ -6,7 +6,7 @@ overlapping part, scores remembered.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -60,8 +60,8 @@ class LocalModel(Protocol):
         """How it runs, in words for `/readyz`: `cross_encoder, bfloat16, padded batches`."""
 
     @property
-    def packs(self) -> bool:
-        """Whether a batch runs without padding, whatever the lengths."""
+    def packs(self) -> Callable[[int], int] | None:
+        """For models whose batch is one row, whatever the lengths: how many tokens a row of so many has in the end."""
 
     @property
     def longest(self) -> int:

@@ -39,7 +39,7 @@ EXTRA = "pip install 'searchd[onnx]'"
 class OnnxModel:
     """A loaded graph. See `LocalModel`."""
 
-    packs = False
+    packs = None
 
     def __init__(self, files: OnnxFiles, threads: int) -> None:
         config, told = read_json(files.folder / "config.json"), read_json(files.folder / "tokenizer_config.json")

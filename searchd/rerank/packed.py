@@ -21,7 +21,7 @@ from searchd.rerank.local import Pair, parts_of
 from searchd.rerank.memory import is_shortage
 from searchd.rerank.modernbert import ModernBertEncoder
 from searchd.rerank.pair_texts import PairTexts
-from searchd.rerank.sequences import packed_of
+from searchd.rerank.sequences import packed_of, row_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +53,10 @@ class PackedForward:
     def path(self) -> str:
         """How it runs, in words."""
         return "packed sequences, CUDA graphs" if self.graphs else "packed sequences"
+
+    def row_tokens(self, tokens: int) -> int:
+        """See `LocalModel.packs`; what fills a CUDA graph is not counted."""
+        return row_tokens(tokens, self.encoder.device.type)
 
     def forward(self, batch: Sequence[Pair]) -> torch.Tensor:
         """Return float32[len(batch), labels], on the CPU."""
@@ -124,10 +128,15 @@ def keep_graphs(found: PackedForward, texts: PairTexts, tolerance: float) -> Non
 
 
 def settle(found: PackedForward, texts: PairTexts) -> None:
-    """Fix the scales of int8 layers by the example texts."""
+    """Fix the scales of int8 layers by the example texts, and by nothing that fills a row."""
+    import torch
+
+    encoder = found.encoder
     for query, passages in questions(*CALIBRATION, seed=2):
-        found.forward(example_pairs(texts, query, passages))
-    found.encoder.settle()
+        pairs = example_pairs(texts, query, passages)
+        with torch.inference_mode():
+            encoder.logits(packed_of(pairs, encoder.first_position, encoder.device, filled=False))
+    encoder.settle()
 
 
 def agrees(found: PackedForward, model: Any, texts: PairTexts, tolerance: float) -> bool:

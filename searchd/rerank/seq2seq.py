@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Seq2SeqModel:
     """A loaded sequence-to-sequence model. See `LocalModel`."""
 
-    packs = False
+    packs = None
 
     def __init__(self, model: Any, tokenizer: Any, fingerprint: str) -> None:
         """Keep encoder and decoder of `model`, and of its head what is read. Raises: ValueError if it is not as MonoT5."""

@@ -1,7 +1,8 @@
 """The tokens of a batch in one row, sequences one after another, without padding.
 
 Takes pairs; gives what a forward pass over a row reads: ids, positions, where each sequence begins. All of it is one
-array, so that it goes to the device in one copy, and can be filled up to a room of fixed size (`graphs.py`).
+array, so that it goes to the device in one copy, and can be filled up to a room of fixed size (`graphs.py`), or on a CPU
+to one of few lengths.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 Runs = tuple[tuple[int, int, int], ...]
 """(start, sequences, length) of neighbours that are equally long."""
+FILL_BITS = 5
+"""Leading bits of a row's length on a CPU: 16 lengths from a power of two to the next, 6 % of a row filled up at most.
+
+For each length that it has not met oneDNN makes every product's code anew, 1 ms and 1 MB, which is never given back.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +48,11 @@ class Packed:
     """A batch in one row; all tensors int32 on the model's device."""
 
     ids: torch.Tensor
+    """Of all sequences; after the last one there may be tokens that are of none, which nobody reads."""
     types: torch.Tensor
     positions: torch.Tensor
     starts: torch.Tensor
-    """int32[sequences + 1]: where each begins; the last is the number of tokens."""
+    """int32[sequences + 1]: where each begins; the last is where all end."""
     firsts: torch.Tensor
     """int32[sequences]: each one's first token; of empty ones any."""
     runs: Runs
@@ -53,12 +60,21 @@ class Packed:
     longest: int
 
 
-def packed_of(batch: Sequence[Pair], first_position: int, device: torch.device) -> Packed:
-    """Return pairs in a row, in their order; positions count from `first_position`."""
-    numbers = ready_for(device, numbers_of(batch, first_position)).to(device, non_blocking=device.type == "cuda")
+def packed_of(batch: Sequence[Pair], first_position: int, device: torch.device, *, filled: bool = True) -> Packed:
+    """Return pairs in a row, in their order; positions count from `first_position`. `filled`: up to `row_tokens`."""
     lengths = np.array([pair.length for pair in batch])
+    tokens = int(lengths.sum())
+    fill = row_tokens(tokens, device.type) - tokens if filled else 0
+    numbers = ready_for(device, numbers_of(batch, first_position, fill=fill))
+    numbers = numbers.to(device, non_blocking=device.type == "cuda")
     runs = runs_of(lengths, np.cumsum(lengths) - lengths)
     return in_views(numbers, len(batch), runs, longest=int(lengths.max()))
+
+
+def row_tokens(tokens: int, device_type: str) -> int:
+    """Return how many tokens a row of so many is filled up to."""
+    step = 1 << max(0, tokens.bit_length() - FILL_BITS) if device_type == "cpu" else 1
+    return -(-tokens // step) * step
 
 
 def in_views(numbers: torch.Tensor, sequences: int, runs: Runs, longest: int) -> Packed:
@@ -71,18 +87,22 @@ def in_views(numbers: torch.Tensor, sequences: int, runs: Runs, longest: int) ->
     return Packed(ids, types, positions, starts, firsts, runs, longest)
 
 
-def numbers_of(batch: Sequence[Pair], first_position: int, room: Room | None = None) -> NDArray[np.int32]:
+def numbers_of(
+    batch: Sequence[Pair], first_position: int, room: Room | None = None, fill: int = 0
+) -> NDArray[np.int32]:
     """Return ids, segment ids and positions of all tokens, where sequences begin, and first tokens, in one array.
 
-    Up to `room`, the row is filled with sequences of zeros, as long as they may be, and then with empty ones.
+    Up to `room`, the row is filled with sequences of zeros, as long as they may be, and then with empty ones; or with
+    `fill` tokens that are of no sequence.
     """
     ids, types, starts = joined(batch)
     if room is not None:
         fill = room.tokens - len(ids)
-        ids, types = np.pad(ids, (0, fill)), np.pad(types, (0, fill))
         more = np.arange(1, room.sequences - len(batch) + 1) * room.longest
         starts = np.concatenate([starts, np.minimum(starts[-1] + more, room.tokens)])
-    positions = np.arange(len(ids)) - np.repeat(starts[:-1], np.diff(starts)) + first_position
+    ids, types = np.pad(ids, (0, fill)), np.pad(types, (0, fill))
+    positions = np.arange(starts[-1]) - np.repeat(starts[:-1], np.diff(starts)) + first_position
+    positions = np.pad(positions, (0, len(ids) - len(positions)))
     firsts = np.minimum(starts[:-1], len(ids) - 1)
     return np.concatenate([ids, types, positions, starts, firsts], dtype=np.int32, casting="same_kind")
 

@@ -83,7 +83,7 @@ class Tickets:
             model = tickets[0].model
             tickets = [ticket for ticket in tickets if ticket.model is model]
             budget = budget_of(model, tickets)
-            places = in_order(tickets, budget) if model.packs else like_length(tickets, budget)
+            places = like_length(tickets, budget) if model.packs is None else in_order(tickets, budget)
             for ticket, place in places:
                 ticket.waiting.discard(place)
                 ticket.running += 1

@@ -60,9 +60,17 @@ def test_a_batch_is_counted_with_its_pairs_tokens_padding_and_the_longest_wait(
 
 def test_a_model_that_packs_has_no_padding(device: Device) -> None:
     scheduler, model = Scheduler(device), SumModel()
-    model.packs = True
+    model.packs = int
     scheduler.score(model, pairs(7, 170, 3), asked())
     assert value(scheduler.metrics, "rerank_tokens_total", kind="other", model="other", sort="padding") == 0
+
+
+def test_what_fills_up_the_row_of_a_model_that_packs_is_padding(device: Device) -> None:
+    scheduler, model = Scheduler(device), SumModel()
+    model.packs = lambda tokens: tokens + 5
+    scheduler.score(model, pairs(7, 17), asked())
+    assert value(scheduler.metrics, "rerank_tokens_total", kind="other", model="other", sort="real") == 30
+    assert value(scheduler.metrics, "rerank_tokens_total", kind="other", model="other", sort="padding") == 5
 
 
 def test_models_that_nobody_named_share_one_series(device: Device) -> None:

@@ -218,7 +218,7 @@ def test_a_pair_that_does_not_fit_alone_is_the_only_one_without_a_score_and_name
     scheduler: Scheduler,
 ) -> None:
     model = SmallMemory(400)
-    model.packs = True
+    model.packs = int
     with ThreadPoolExecutor(2) as clients:
         with Held(scheduler.device):
             sound = clients.submit(scheduler.score, model, pairs(10, 20), asked())
@@ -330,7 +330,7 @@ def test_three_batches_in_more_than_a_minute_close_nothing(scheduler: Scheduler,
 
 def test_who_waits_when_a_model_is_closed_is_told_at_once(scheduler: Scheduler) -> None:
     model = SmallMemory(0)
-    model.packs = True
+    model.packs = int
     for _ in range(SHORTAGES - 1):
         short(scheduler, model)
     with ThreadPoolExecutor(8) as clients:

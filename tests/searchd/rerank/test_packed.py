@@ -15,16 +15,16 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from indexer.device import Device
 from indexer.errors import ConfigError
-from searchd.rerank import int8, packed
+from searchd.rerank import int8, packed, sequences
 from searchd.rerank.attention import attend_by_runs
 from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.int8 import COPIES, Int8FeedForward, Int8Linear, copies_of
 from searchd.rerank.linears import FeedForward, Make, PackedLinear, PlainLinear
 from searchd.rerank.local import Frame, LocalReranker, Pair
-from searchd.rerank.packed import PackedForward, agrees, encoder_of, packed_forward
+from searchd.rerank.packed import PackedForward, agrees, encoder_of, packed_forward, settle
 from searchd.rerank.pair_texts import PairTexts
 from searchd.rerank.scheduler import Scheduler
-from searchd.rerank.sequences import joined, packed_of, runs_of
+from searchd.rerank.sequences import FILL_BITS, joined, packed_of, row_tokens, runs_of
 from searchd.settings import Settings, Stage
 from tests.searchd.rerank.families import write_encoder
 from tests.searchd.rerank.models import scored, write_tiny
@@ -67,6 +67,30 @@ def test_runs_cover_every_sequence_once_and_are_as_long_as_can_be(lengths: list[
     assert all(first[2] != second[2] for first, second in itertools.pairwise(runs))
 
 
+@given(st.integers(1, 200_000))
+def test_rows_of_a_cpu_have_one_of_few_lengths_and_are_hardly_longer(tokens: int) -> None:
+    found = row_tokens(tokens, "cpu")
+    assert tokens <= found <= tokens * (1 + 2 / 2**FILL_BITS)
+    assert row_tokens(found, "cpu") == found
+    assert row_tokens(tokens, "cuda") == tokens
+
+
+def test_from_a_power_of_two_to_the_next_rows_have_sixteen_lengths() -> None:
+    assert len({row_tokens(tokens, "cpu") for tokens in range(513, 1025)}) == 16
+
+
+def test_what_fills_a_row_up_is_of_no_sequence() -> None:
+    batch = [Pair(Frame(ids(1, 2), ids(3), passage_type=1), ids(*range(length))) for length in (20, 40, 40)]
+    row = packed_of(batch, 5, torch.device("cpu"))
+    assert len(row.ids) == len(row.types) == len(row.positions) == 112
+    assert row.starts.tolist() == [0, 23, 66, 109]
+    assert row.firsts.tolist() == [0, 23, 66]
+    assert row.runs == ((0, 1, 23), (23, 2, 43))
+    assert row.positions[:109].tolist() == [*range(5, 28), *range(5, 48), *range(5, 48)]
+    assert not row.ids[109:].any()
+    assert not row.positions[109:].any()
+
+
 @pytest.mark.parametrize("window", [None, 5])
 def test_first_tokens_alone_are_given_what_they_get_among_all(window: int | None) -> None:
     batch = [Pair(Frame(ids(1, 2), ids(3), passage_type=1), ids(*range(length))) for length in (0, 4, 4, 9, 600)]
@@ -88,6 +112,35 @@ def test_it_gives_the_logits_of_bert_and_its_kin(family: str, labels: int, tmp_p
         logits = forward_of(model, make).forward(pairs)
         assert logits.shape == (len(pairs), labels)
         np.testing.assert_allclose(logits, texts.logits(model, pairs), atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("make", [PlainLinear, PackedLinear])
+def test_what_fills_a_row_up_moves_no_score(family: str, make: Make, tmp_path: Path) -> None:
+    model, texts = loaded(write_encoder(tmp_path / family, family))
+    pairs = texts.pairs(*PASSAGES)
+    forward = forward_of(model, make)
+    rows = [pairs * count for count in (1, 2, 3)]
+    lengths = [sum(pair.length for pair in row) for row in rows]
+    assert any(forward.row_tokens(length) > length for length in lengths)
+    alone = texts.logits(model, pairs)
+    for count, row in enumerate(rows, 1):
+        np.testing.assert_allclose(forward.forward(row), alone.repeat(count, 1), atol=1e-4)
+
+
+@needs_int8
+def test_int8_finds_its_scales_without_what_fills_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, texts = loaded(write_encoder(tmp_path / "bert", "bert"))
+    with torch.no_grad():
+        model.bert.embeddings.word_embeddings.weight[0, 0] = 1000  # what fills a row is larger than all else in it
+    pairs = texts.pairs(*PASSAGES)
+    scores = []
+    for fill in (lambda tokens, _: tokens, lambda tokens, _: tokens + 16):
+        monkeypatch.setattr(sequences, "row_tokens", fill)
+        found = forward_of(model, Int8Linear)
+        settle(found, texts)
+        scores.append(found.forward(pairs))
+    np.testing.assert_array_equal(*scores)
 
 
 def test_other_families_run_as_transformers_has_them(tmp_path: Path) -> None:

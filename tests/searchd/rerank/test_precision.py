@@ -74,7 +74,7 @@ def test_precisions_are_compared_on_passages_that_are_about_one_thing() -> None:
 class Toy:
     """A model whose scores are lengths, as exactly and as slowly as its precision says."""
 
-    packs, longest, path = False, 512, "toy"
+    packs, longest, path = None, 512, "toy"
 
     def __init__(self, precision: str, made: list[str]) -> None:
         made.append(precision)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -35,7 +35,8 @@ FRAME = Frame(np.array([1, 2], dtype=np.int32), np.array([3], dtype=np.int32))
 class SumModel:
     """Scores a pair by the sum of its passage's ids; notes the batches, and does what it is told in between."""
 
-    path, packs, longest = "sums", False, 10_000
+    path, longest = "sums", 10_000
+    packs: Callable[[int], int] | None = None
 
     def __init__(self, fingerprint: str = "sum") -> None:
         self.fingerprint = fingerprint
@@ -240,7 +241,7 @@ def test_a_batch_that_comes_too_late_changes_nothing_that_was_answered(scheduler
             return super().forward(batch)
 
     model = Slow()
-    model.packs = True
+    model.packs = int
     scores = scheduler.score(model, pairs(500, 500), asked(deadline=time.monotonic() + 0.2))
     assert second.is_set()
     assert scores[0] == 500
@@ -431,7 +432,7 @@ def test_a_model_that_packs_gets_pairs_in_the_order_of_their_requests(
     monkeypatch.setitem(module.BATCH_S, "cpu", 0.0)
     monkeypatch.setattr(module, "LEAST_TOKENS", 200)
     model = SumModel()
-    model.packs = True
+    model.packs = int
     lengths = [7, 97, 17, 47, 97, 7, 300, 17]
     assert scheduler.score(model, pairs(*lengths), asked()).tolist() == lengths
     assert model.batches == [[10, 100, 20, 50], [100, 10], [303], [20]]
@@ -473,7 +474,7 @@ def test_what_fits_follows_what_was_measured() -> None:
 class Working(SumModel):
     """Takes `token_s` for every token, without padding."""
 
-    packs, token_s = True, 0.0004
+    packs, token_s = int, 0.0004
 
     def forward(self, batch: Sequence[Pair]) -> NDArray[np.float32]:
         time.sleep(sum(pair.length for pair in batch) * self.token_s)
