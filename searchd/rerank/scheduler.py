@@ -34,6 +34,8 @@ MOST_WAITING = 1_000_000
 POLL_S = 0.1
 """How often a caller looks whether it is still wanted. Its pairs leave the queue before the next batch all the same; 32
 callers that look every 20 ms take 3 % of a core."""
+CROWDED = 2
+"""A batch on a CPU takes its own time, or at most so many times as long where other processes take the cores."""
 MARGIN = 0.85
 """Of the time left, to be on the safe side: a batch that comes too late is lost."""
 
@@ -50,6 +52,10 @@ class Scheduler:
     ) -> None:
         self.device = device
         self.costs = CostTable()
+        """By the clock on the wall: what fits into a time."""
+        self.work = CostTable()
+        """By the time that a worker had the processor: how large a batch is. By the wall's, a busy machine would get small
+        batches, which cost it more."""
         self.metrics = metrics or RerankMetrics()
         self.memory = Memory(clock)
         self._clock = clock
@@ -160,7 +166,7 @@ class Scheduler:
             return [batch_of(batch.model, rest, batch.waited, halved=batch.halved)] if rest else []
         if len(batch.places) > 1 and batch.tokens > self.memory.most_tokens(batch.model.fingerprint):
             return halves(batch)  # formed before that was known, or part of what did not fit
-        begun, started = self._clock(), time.perf_counter()
+        begun, started, ran = self._clock(), time.perf_counter(), time.thread_time()
         try:
             scores = self._forward(batch)
         except BaseException as error:
@@ -171,7 +177,7 @@ class Scheduler:
                 self._tickets.failed(batch, error)
                 return []
         else:
-            self.costs.learn(batch.model.fingerprint, batch.longest, batch.tokens, time.perf_counter() - started)
+            self._learn(batch, time.perf_counter() - started, time.thread_time() - ran)
             self.memory.ran_well(batch.model.fingerprint, batch.tokens)
             self._note(batch)
             self._tickets.scored(batch, scores)
@@ -194,6 +200,12 @@ class Scheduler:
         self.metrics.ran_out_of_memory(name)
         return halves(batch)
 
+    def _learn(self, batch: Batch, seconds: float, ran_s: float) -> None:
+        """Learn what a batch took, and how long its thread had the processor meanwhile: of a GPU that says nothing."""
+        work_s = max(ran_s, seconds / CROWDED) if self.device.name == "cpu" else seconds
+        for table, taken in ((self.costs, seconds), (self.work, work_s)):
+            table.learn(batch.model.fingerprint, batch.longest, batch.tokens, taken)
+
     def _note(self, batch: Batch) -> None:
         name, pairs, real = batch.model.fingerprint, len(batch.places), batch.real
         self.metrics.ran(name, pairs=pairs, tokens=real, padding=batch.tokens - real, waited_s=batch.waited)
@@ -213,7 +225,7 @@ class Scheduler:
     def _batch_tokens(self, model: LocalModel, longest: int) -> float:
         """Return how many tokens take a batch's time, as far as they fit into memory."""
         kind = self.device.name.partition(":")[0]
-        rate = self.costs.per_token(model.fingerprint, longest)
+        rate = self.work.per_token(model.fingerprint, longest)
         budget = FIRST_TOKENS[kind] if rate is None else BATCH_S[kind] / rate
         wanted = min(MOST_TOKENS, max(LEAST_TOKENS, budget))
         return min(wanted, self.memory.most_tokens(model.fingerprint))

@@ -190,9 +190,9 @@ def test_a_batch_for_each_worker_runs_at_once_and_follows_what_was_measured(monk
     model = SumModel()
     assert one.at_once(model, [100] * 50) == scheduling.FIRST_TOKENS["cpu"] // 100
     for scheduler in (one, three):
-        scheduler.costs.learn(model.fingerprint, 100, 1000, 0.1)
+        scheduler.work.learn(model.fingerprint, 100, 1000, 0.1)
         assert scheduler.at_once(model, [100] * 50) == 10 * scheduler.device.workers
-        scheduler.costs.learn("slow", 100, 1, 1.0)
+        scheduler.work.learn("slow", 100, 1, 1.0)
         assert scheduler.at_once(SumModel("slow"), [1000] * 50) == scheduler.device.workers
         assert scheduler.at_once(SumModel("slow"), [1000] * 2) == min(2, scheduler.device.workers)
         assert scheduler.at_once(model, []) == 0
@@ -203,7 +203,7 @@ def test_a_batch_for_each_worker_runs_at_once_and_follows_what_was_measured(monk
 def test_a_passage_in_parts_runs_whole_and_what_is_known_comes_along(scheduler: Scheduler) -> None:
     asking = Asking(scheduler)
     fingerprint = asking.model.fingerprint
-    scheduler.costs.learn(fingerprint, 100, 1000, 1.0)
+    scheduler.work.learn(fingerprint, 100, 1000, 1.0)
     reading = ScoreRequest("oil", 10_000)
     passages = asking.passages(*range(100, 2000, 100))
     running = LocalReranker(asking.model, scheduler).at_once(reading, passages)
@@ -227,7 +227,7 @@ def test_a_search_stops_where_a_replay_of_all_its_scores_says(threads: int, ms_p
         candidates = candidates_of(logits, model.tokenizer.fingerprint)
         margin = float(chance.uniform(-0.5, 2))
         asking = stage(margin, depth=40, keep=10, blend=0.7)
-        scheduler.costs.learn(model.fingerprint, 48, 1000, ms_per_token)
+        scheduler.work.learn(model.fingerprint, 48, 1000, ms_per_token)
         _, (report,) = cascade.rerank("q", candidates, [asking], RerankRequest(), time.monotonic() + 60)
         margins = stop_margins(logits.astype(float), np.array(fused_scores(candidates)), 10, 0.7)
         assert report.scored == stop_at(margins, margin)

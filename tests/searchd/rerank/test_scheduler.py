@@ -506,6 +506,14 @@ def test_how_deep_a_search_reads_follows_its_budget_and_what_a_token_takes_now(
     assert depth(600) <= 600 / 30 + 1
 
 
+def test_a_batch_is_as_large_as_its_own_time_allows_and_not_the_time_that_others_took(scheduler: Scheduler) -> None:
+    model = Working()  # it sleeps: the processor is others' meanwhile
+    scheduler.score(model, pairs(97), asked())
+    wall, own = (table.per_token(model.fingerprint, 100) for table in (scheduler.costs, scheduler.work))
+    assert wall is not None
+    assert own == pytest.approx(wall / module.CROWDED)
+
+
 def test_a_slow_moment_is_forgotten_but_not_at_once() -> None:
     now = [100.0]
     costs = CostTable(lambda: now[0])
