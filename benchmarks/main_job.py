@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        daemon = Daemon(arguments.data_dir or Path(scratch) / "data")
+        daemon = Daemon(arguments.data_dir or Path(scratch) / "data", SEARCHD_DTYPE="auto")  # as an owner has it
         found: dict[str, object] = {}
         with daemon:
             found["ingestion"] = ingest(daemon, arguments.folder)
