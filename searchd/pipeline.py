@@ -22,11 +22,13 @@ from searchd.metrics import SearchMetrics
 from searchd.operators import meaning_of
 from searchd.present import by_document, present
 from searchd.profiles import Profiles
+from searchd.relevance import Reading, calibrated_by, cut_below, rated, reading_of, refuse_uncalibrated
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.wish import off_reason
 from searchd.retrieve import BM25, Retrieval, Retriever
 from searchd.settings import Profile, Settings, Stage
-from searchd.types import Candidate, Hit, Query, SearchResponse, StageReport, Stored
+from searchd.standing import Standing, Standings
+from searchd.types import Candidate, Cut, Hit, Query, SearchResponse, StageReport, Stored
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +56,10 @@ class SearchPipeline:
         *,
         metrics: SearchMetrics | None = None,
         stored: Callable[[Sequence[Stage]], Stored] = lambda _: Stored(),
+        standings: Standings | None = None,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
-        """Prepare; `stored` says what the models of stages can use: passages come with it."""
+        """Prepare; `stored` says what the models of stages can use: passages come with it. `standings` knows calibrations."""
         self.engine = engine
         self.cascade = cascade
         self.settings = settings
@@ -64,6 +67,7 @@ class SearchPipeline:
         self.profiles = Profiles(settings, engine.database)
         self.retriever = Retriever()
         self._stored = stored
+        self._standings = standings
         self._new_id = new_id
         self._places = threading.BoundedSemaphore(SEARCHES_AT_ONCE)
 
@@ -108,6 +112,7 @@ class SearchPipeline:
         deadline = watch.started + max(0.001, budget_s - KEPT_MS / 1000)
         profile = self._profile(query, scope.collection)
         live = self.engine.live(scope.collection)
+        refuse_uncalibrated(query, self._standing(query.profile, profile, live), profile)
         meaning = meaning_of(query)
         with watch.step("retrieve"):
             left_s = deadline - time.monotonic()
@@ -119,13 +124,30 @@ class SearchPipeline:
         with watch.step("load"):
             wanted = self._wanted(query, profile)
             loaded = load(self.engine.database, self.retriever, live, query, scope, found, fused, deadline, wanted)
-        if loaded.short is not None:
-            found = found.short_of(BM25, loaded.short)
         with watch.step("rerank"):
             ordered, stages = self._rerank(query, meaning, loaded.head, profile, deadline, cancelled)
         with watch.step("present"):
-            hits = _hits(query, scope, live, loaded, ordered, stages)
-        return self._response(query, watch, found, loaded, stages, hits, ordered, profile)
+            # Asked again, for a model that was not loaded before is now.
+            standing = self._standing(query.profile, profile, live)
+            refuse_uncalibrated(query, standing, profile)
+            reading = reading_of(query, standing, profile, found.degraded, stages)
+            loaded, cut = cut_below(query, loaded, by_document(ordered), reading, stages)
+            hits = rated(_hits(query, scope, live, loaded, ordered, stages), reading)
+        if loaded.short is not None:
+            found = found.short_of(BM25, loaded.short)
+        return self._response(query, watch, found, loaded, stages, hits, ordered, profile, reading, cut)
+
+    def standing(self, collection: str, name: str) -> Standing:
+        """Return how a profile of a collection is calibrated. Raises: NotFound; TransientError."""
+        profile = self.profiles.get(collection, name)
+        if profile is None:
+            raise NotFound(f"there is no profile {name!r}")
+        return self._standing(name, profile, self.engine.live(collection))
+
+    def _standing(self, name: str, profile: Profile, live: LiveIndexes) -> Standing:
+        if self._standings is None:
+            return Standing(live.collection, name, None)
+        return self._standings.of(live.collection, name, profile, live.generation_id)
 
     def budget_ms(self, query: Query) -> float:
         """Return the whole budget of a query: its own, the settings', or the device's default; capped."""
@@ -171,6 +193,8 @@ class SearchPipeline:
         hits: tuple[Hit, ...],
         ordered: tuple[Candidate, ...],
         profile: Profile,
+        reading: Reading | None,
+        cut: Cut | None,
     ) -> SearchResponse:
         reports = (*found.reports, *stages)
         return SearchResponse(
@@ -186,6 +210,8 @@ class SearchPipeline:
             took_ms=watch.elapsed_ms(),
             profile=query.profile,
             candidates=ordered,
+            calibrated=calibrated_by(reading),
+            cut=cut,
         )
 
 

@@ -20,6 +20,7 @@ from searchd.rerank.score_cache import ScoreCache
 from searchd.rerank.stage_tokenizers import StageTokenizers
 from searchd.rerank.table import RerankerCache
 from searchd.settings import Settings
+from searchd.standing import Standings
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,14 @@ def build_services(settings: Settings, *, worker: bool = True, check: bool = Tru
         rerankers = RerankerCache(settings, scheduler, scores)
         engine.reranking = StageTokenizers(settings, rerankers.tokenizers)
         engine.token_encoder = rerankers.token_encoder()
-        pipeline = SearchPipeline(engine, Cascade(rerankers.of), settings, metrics=metrics, stored=rerankers.stored)
+        pipeline = SearchPipeline(
+            engine,
+            Cascade(rerankers.of),
+            settings,
+            metrics=metrics,
+            stored=rerankers.stored,
+            standings=Standings(engine.database, rerankers.fingerprint),
+        )
         running = Worker(engine) if worker else None
         if running is not None:
             running.start()

@@ -64,6 +64,7 @@ class Query:
     explain: bool = False
     timeout_ms: int | None = None
     strict: bool = False
+    min_relevance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,35 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What the relevance of an answer's hits rests on; from which number on a hit is called what."""
+
+    set_name: str
+    fitted_at: float
+    """UTC seconds since the epoch."""
+    likely: float
+    very_likely: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What `min_relevance` did: how many documents it left out, or why nothing was left out."""
+
+    least: float
+    applied: bool
+    below: int = 0
+    """Documents with a smaller relevance."""
+    best_below: float | None = None
+    """The largest of theirs."""
+    unscored: int = 0
+    """Documents that match and have no relevance: no calibrated stage read them."""
+    unscored_is_exact: bool = True
+    """False: there may be more."""
+    reason: str | None = None
+    """Why it was not applied."""
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResponse:
     """The whole answer. `degraded` names every part that did not do all of its work for lack of time or health."""
 
@@ -163,3 +193,7 @@ class SearchResponse:
     profile: str
     candidates: tuple[Candidate, ...] = ()
     """All that were fused, in their last order, whether or not they are on the page."""
+    calibrated: Calibrated | None = None
+    """None: no hit has a relevance."""
+    cut: Cut | None = None
+    """None: no `min_relevance` was asked for."""

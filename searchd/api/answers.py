@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from msgspec import UNSET
 
 from searchd.api.schemas import (
+    CalibrationAnswer,
+    CutAnswer,
     HighlightAnswer,
     HitAnswer,
     MoveAnswer,
@@ -21,7 +23,7 @@ from searchd.api.schemas import (
 from searchd.fuse import LINEAR, fusion_of
 from searchd.retrieve import BM25
 from searchd.settings import Profile
-from searchd.types import Candidate, Highlight, Highlighting, Hit, Query, SearchResponse, StageReport
+from searchd.types import Calibrated, Candidate, Cut, Highlight, Highlighting, Hit, Query, SearchResponse, StageReport
 
 
 def answer_of(
@@ -30,16 +32,43 @@ def answer_of(
     """Return the answer to a request; `cursor` asks for its next page."""
     return SearchAnswer(
         hits=tuple(_hit(hit, response, asked, query, profile) for hit in response.hits),
-        total=TotalAnswer(value=response.total, relation="eq" if response.total_is_exact else "gte"),
+        total=_total(response.total, response.total_is_exact),
         facets={name: dict(counts) for name, counts in response.facets.items()},
         systems=tuple(report_answer(report) for report in response.systems),
         stages=tuple(report_answer(report) for report in response.stages),
         degraded=response.degraded,
+        calibration=_calibration(response.calibrated),
+        cut=_cut(response.cut),
         cursor=cursor,
         timings_ms={name: _ms(ms) for name, ms in response.timings_ms.items()},
         took_ms=_ms(response.took_ms),
         query_id=response.query_id,
         profile=response.profile,
+    )
+
+
+def _total(value: int, exact: bool) -> TotalAnswer:
+    return TotalAnswer(value=value, relation="eq" if exact else "gte")
+
+
+def _calibration(found: Calibrated | None) -> CalibrationAnswer | None:
+    if found is None:
+        return None
+    return CalibrationAnswer(
+        judged_set=found.set_name, fitted_at=found.fitted_at, likely=found.likely, very_likely=found.very_likely
+    )
+
+
+def _cut(cut: Cut | None) -> CutAnswer | None:
+    if cut is None:
+        return None
+    return CutAnswer(
+        min_relevance=cut.least,
+        applied=cut.applied,
+        below=cut.below,
+        best_below=cut.best_below,
+        unscored=_total(cut.unscored, cut.unscored_is_exact),
+        reason=cut.reason,
     )
 
 

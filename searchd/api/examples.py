@@ -10,6 +10,7 @@ SEARCH_BODY: dict[str, Any] = {
     "limit": 3,
     "filter": 'product = "shop" AND NOT draft',
     "facets": ["product"],
+    "min_relevance": 0.5,
     "explain": True,
 }
 SEARCH_ANSWER: dict[str, Any] = {
@@ -22,8 +23,8 @@ SEARCH_ANSWER: dict[str, Any] = {
             "rank": 1,
             "score": 1.31,
             "scored_by": "large.blend",
-            "relevance": None,
-            "relevance_label": None,
+            "relevance": 0.87,
+            "relevance_label": "very likely",
             "metadata": {"product": "shop"},
             "passage": {
                 "passage_id": "5c1f4a6e-6a4b-5f0e-8c55-1d7a3d0f9b11",
@@ -56,6 +57,15 @@ SEARCH_ANSWER: dict[str, Any] = {
         {"name": "large", "status": "full", "scored": 12, "of": 12, "ms": 120.4, "reason": None},
     ],
     "degraded": [],
+    "calibration": {"judged_set": "support", "fitted_at": 1767225600.0, "likely": 0.5, "very_likely": 0.75},
+    "cut": {
+        "min_relevance": 0.5,
+        "applied": True,
+        "below": 11,
+        "best_below": 0.34,
+        "unscored": {"value": 3, "relation": "eq"},
+        "reason": None,
+    },
     "cursor": None,
     "timings_ms": {"wait": 0.1, "retrieve": 8.3, "fuse": 0.1, "load": 2.2, "rerank": 181.0, "present": 0.6},
     "took_ms": 193.1,

@@ -30,7 +30,13 @@ Text = Annotated[
 ]
 Names = Annotated[tuple[Name, ...], Meta(max_length=32)]
 MinRelevance = Annotated[
-    float, Meta(ge=0, le=1, description="Least calibrated relevance; refused while nothing is calibrated")
+    float,
+    Meta(
+        ge=0,
+        le=1,
+        description="Hits with a smaller `relevance`, and those without one, are left out; refused where the profile is not "
+        "calibrated",
+    ),
 ]
 
 
@@ -161,7 +167,12 @@ class MoveAnswer(Answer, frozen=True, kw_only=True, rename={"from_": "from"}):
 
 
 class HitAnswer(Answer, frozen=True, kw_only=True):
-    """One document with its best passage. `score` is comparable within this answer only, and only under `scored_by`."""
+    """One document with its best passage. `score` is comparable within this answer only, and only under `scored_by`.
+
+    `relevance` is the probability that the document is relevant, in whole percent, by the calibration of the raw score of
+    the last stage that read its passage; null where nothing calibrated decided. `relevance_label`: unlikely, likely or very
+    likely. Hits are ordered by `score`, not by relevance.
+    """
 
     document_id: str
     collection: str
@@ -201,8 +212,36 @@ class ReportAnswer(Answer, frozen=True, kw_only=True):
     reason: str | None
 
 
+class CalibrationAnswer(Answer, frozen=True, kw_only=True):
+    """What `relevance` rests on: a judged set, when it was fitted (UTC seconds), and from which number on labels begin."""
+
+    judged_set: str
+    fitted_at: float
+    likely: float
+    very_likely: float
+
+
+class CutAnswer(Answer, frozen=True, kw_only=True):
+    """What `min_relevance` did: total, facets and pages are over what it left.
+
+    `below` documents have a smaller relevance, the best of them `best_below`; `unscored` match and have none, for no
+    calibrated stage read them (`gte`: or more). Not `applied`, nothing was left out, for the `reason` given: a stage or a
+    system fell short.
+    """
+
+    min_relevance: float
+    applied: bool
+    below: int
+    best_below: float | None
+    unscored: TotalAnswer
+    reason: str | None
+
+
 class SearchAnswer(Answer, frozen=True, kw_only=True):
-    """The whole answer. `cursor` asks for the next page and is null on the last one."""
+    """The whole answer. `cursor` asks for the next page and is null on the last one.
+
+    `calibration` is null where no hit can have a relevance, `cut` unless `min_relevance` was asked for.
+    """
 
     hits: tuple[HitAnswer, ...]
     total: TotalAnswer
@@ -210,6 +249,8 @@ class SearchAnswer(Answer, frozen=True, kw_only=True):
     systems: tuple[ReportAnswer, ...]
     stages: tuple[ReportAnswer, ...]
     degraded: tuple[str, ...]
+    calibration: CalibrationAnswer | None
+    cut: CutAnswer | None
     cursor: str | None
     timings_ms: dict[str, float]
     took_ms: float

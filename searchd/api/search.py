@@ -55,11 +55,6 @@ def query_from_request(
     if profile is None:
         names = ", ".join(sorted(known.names(request.collection)))
         raise NotFound(f"there is no profile {request.profile[:80]!r}; there are: {names}", code="unknown_profile")
-    if request.min_relevance is not None:
-        raise InputError(
-            "min_relevance: no score of this profile is calibrated, so there is no relevance to ask for",
-            code="not_calibrated",
-        )
     weights = {"bm25": request.weights.bm25, "dense": request.weights.dense}
     query = Query(
         text=request.q,
@@ -78,6 +73,7 @@ def query_from_request(
         explain=request.explain,
         timeout_ms=request.timeout_ms,
         strict=request.strict,
+        min_relevance=request.min_relevance,
     )
     return query, request.collection
 
@@ -99,7 +95,7 @@ def _list_of(request: SearchRequest) -> str:
     rerank = request.rerank
     return fingerprint(
         request.q, request.collection, request.filter, request.sort, request.mode, request.profile,
-        request.weights, rerank.enabled, rerank.depth, rerank.stages, rerank.instruction,
+        request.weights, rerank.enabled, rerank.depth, rerank.stages, rerank.instruction, request.min_relevance,
     )  # fmt: skip
 
 

@@ -201,6 +201,11 @@ class RerankerCache:
         with self._lock:
             return [one for key, one in self._loaded.items() if keys is None or key in keys]
 
+    def fingerprint(self, stage: Stage) -> str | None:
+        """Return the fingerprint of a stage's model, None while it is not loaded."""
+        found = self._ready([stage])
+        return found[0].fingerprint if found else None
+
     def names(self) -> list[str]:
         """Return the models that are loaded, as all may see them."""
         with self._lock:
