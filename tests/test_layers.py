@@ -27,7 +27,7 @@ ROOFS = {
 LAZY = {
     "torch", "transformers", "sentence_transformers", "safetensors", "huggingface_hub",
     "onnx", "onnxruntime", "onnxscript", "peft", "pydoc_data",
-    "accelerate", "datasets", "ir_measures",
+    "accelerate", "datasets", "ir_measures", "sklearn",
 }  # fmt: skip
 """First import takes long, or they come with an extra: allowed inside functions."""
 LAZY_MODULES = {"indexer.vectors.server"}
