@@ -113,13 +113,14 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
 def tied_profile(profile: Profile) -> dict[str, Any]:
     """Return what scores depend on in a profile: all but budgets, keys' names and stages that are off."""
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(profile))
-    plain["stages"] = [
-        {name: value for name, value in stage.items() if name not in NOT_TIED}
-        for stage in plain["stages"]
-        if stage["enabled"]
-    ]
-    return plain
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(msgspec.structs.replace(profile, stages=())))
+    return plain | {"stages": [tied_stage(stage) for stage in enabled_stages(profile)]}
+
+
+def tied_stage(stage: Stage) -> dict[str, Any]:
+    """Return what scores depend on in a stage."""
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(stage))
+    return {name: value for name, value in plain.items() if name not in NOT_TIED}
 
 
 def enabled_stages(profile: Profile) -> tuple[Stage, ...]:

@@ -11,10 +11,10 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from indexer.engine import Engine, LiveIndexes
-from indexer.errors import Busy, InputError, NotFound, TransientError
+from indexer.errors import Busy, InputError, NotFound, StaleIndex, TransientError
 from indexer.scope import Scope
 from searchd.fuse import FUSIONS
 from searchd.load import Loaded, Wanted, load
@@ -138,11 +138,24 @@ class SearchPipeline:
         return self._response(query, watch, found, loaded, stages, hits, ordered, profile, reading, cut)
 
     def standing(self, collection: str, name: str) -> Standing:
-        """Return how a profile of a collection is calibrated. Raises: NotFound; TransientError."""
+        """Return how a profile of a collection is calibrated. Raises: NotFound; StaleIndex."""
         profile = self.profiles.get(collection, name)
         if profile is None:
             raise NotFound(f"there is no profile {name!r}")
         return self._standing(name, profile, self.engine.live(collection))
+
+    def standings(self, collections: Collection[str]) -> list[Standing]:
+        """Return how every stored calibration of these collections stands."""
+        stored = self._standings.all() if self._standings is not None else {}
+        found = []
+        for (collection, name), one in stored.items():
+            if collection not in collections:
+                continue
+            try:
+                found.append(self.standing(collection, name))
+            except (NotFound, StaleIndex):
+                found.append(Standing(collection, name, one, ("its profile, or its index, is not there",)))
+        return found
 
     def _standing(self, name: str, profile: Profile, live: LiveIndexes) -> Standing:
         if self._standings is None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
 
+from indexer.errors import TransientError
 from indexer.store import calibrations
 from indexer.store.database import Database
 from searchd.calibration import Calibration, broken_ties, enabled_stages
@@ -69,9 +70,9 @@ class Standings:
         self._database = database
         self._fingerprint = fingerprint
         self._clock = clock
-        self._known: dict[tuple[str, str], Calibration] = {}
+        self._known: Mapping[tuple[str, str], Calibration] = {}
         self._read_at: float | None = None
-        self._lock = threading.Lock()
+        self._reading = threading.Lock()
 
     def of(self, collection: str, name: str, profile: Profile, generation_id: str) -> Standing:
         """Return how the profile of this name stands, as it and the collection are now."""
@@ -81,13 +82,19 @@ class Standings:
         models = {stage.name: self._fingerprint(stage) for stage in enabled_stages(profile)}
         return Standing(collection, name, stored, broken_ties(stored.ties, generation_id, models, profile))
 
-    def all(self) -> dict[tuple[str, str], Calibration]:
-        """Return what is stored, by collection and profile. Raises: TransientError if the database is away."""
-        with self._lock:
-            now = self._clock()
-            if self._read_at is None or now - self._read_at >= EVERY_S:
-                self._known, self._read_at = read_all(self._database), now
+    def all(self) -> Mapping[tuple[str, str], Calibration]:
+        """Return what is stored, by collection and profile; of a database that is away, what was known."""
+        fresh = self._read_at is not None and self._clock() - self._read_at < EVERY_S
+        if fresh or not self._reading.acquire(blocking=self._read_at is None):
             return self._known
+        try:
+            self._known = read_all(self._database)
+        except TransientError as error:
+            log.warning("calibrations could not be read, those known stay: %s", error)
+        finally:
+            self._read_at = self._clock()
+            self._reading.release()
+        return self._known
 
 
 def read_all(database: Database) -> dict[tuple[str, str], Calibration]:

@@ -10,7 +10,6 @@ SEARCH_BODY: dict[str, Any] = {
     "limit": 3,
     "filter": 'product = "shop" AND NOT draft',
     "facets": ["product"],
-    "min_relevance": 0.5,
     "explain": True,
 }
 SEARCH_ANSWER: dict[str, Any] = {
@@ -58,14 +57,7 @@ SEARCH_ANSWER: dict[str, Any] = {
     ],
     "degraded": [],
     "calibration": {"judged_set": "support", "fitted_at": 1767225600.0, "likely": 0.5, "very_likely": 0.75},
-    "cut": {
-        "min_relevance": 0.5,
-        "applied": True,
-        "below": 11,
-        "best_below": 0.34,
-        "unscored": {"value": 3, "relation": "eq"},
-        "reason": None,
-    },
+    "cut": None,
     "cursor": None,
     "timings_ms": {"wait": 0.1, "retrieve": 8.3, "fuse": 0.1, "load": 2.2, "rerank": 181.0, "present": 0.6},
     "took_ms": 193.1,

@@ -62,6 +62,17 @@ class ModelLine(Answer, frozen=True, kw_only=True):
     """How each reranker runs, in words."""
 
 
+class CalibrationLine(Answer, frozen=True, kw_only=True):
+    """A calibration that is kept: whether it holds, and in words how it stands. `fitted_at` in UTC seconds."""
+
+    collection: str
+    profile: str
+    judged_set: str
+    fitted_at: float
+    holds: bool
+    said: str
+
+
 class StatusAnswer(Answer, frozen=True, kw_only=True):
     """What is there and what goes on; failures and tasks name sources, so they are for callers who may write."""
 
@@ -71,6 +82,7 @@ class StatusAnswer(Answer, frozen=True, kw_only=True):
     tasks: tuple[dict[str, Any], ...]
     device: DeviceLine
     models: ModelLine
+    calibrations: tuple[CalibrationLine, ...]
     uptime_s: float
 
 
@@ -171,7 +183,25 @@ async def status(request: AnyRequest, services: NamedDependency[Services]) -> St
             rerankers=tuple(services.rerankers.names()),
             paths=paths_of(services.rerankers),
         ),
+        calibrations=await anyio.to_thread.run_sync(calibration_lines, services, found),
         uptime_s=round(services.engine.clock() - services.started_at, 1),
+    )
+
+
+def calibration_lines(services: Services, found: Status) -> tuple[CalibrationLine, ...]:
+    """Return how the calibrations of these collections stand."""
+    standings = services.pipeline.standings({one.name for one in found.collections})
+    return tuple(
+        CalibrationLine(
+            collection=one.collection,
+            profile=one.profile,
+            judged_set=one.stored.set_name,
+            fitted_at=one.stored.fitted_at,
+            holds=not one.broken,
+            said=one.said,
+        )
+        for one in standings
+        if one.stored is not None
     )
 
 

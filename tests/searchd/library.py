@@ -30,6 +30,7 @@ from searchd.rerank.table import RerankerCache
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.services import Services
 from searchd.settings import Profile, Settings, Stage
+from searchd.standing import Standings
 from searchd.types import Query
 
 MANUALS = 60
@@ -116,7 +117,8 @@ def counting(stage: Stage) -> Reranker:
 
 def services_over(engine: Engine, settings: Settings, load: Callable[[Stage], Reranker] = counting) -> Services:
     """Return services over an engine, without a worker, with the rerankers that `load` gives."""
-    pipeline = SearchPipeline(engine, Cascade(load), settings)
+    standings = Standings(engine.database, lambda stage: load(stage).fingerprint)
+    pipeline = SearchPipeline(engine, Cascade(load), settings, standings=standings)
     rerankers = RerankerCache(settings, Scheduler(engine.device))
     query_log = QueryLog(engine.database, settings, engine.clock, LogMetrics(pipeline.metrics.registry))
     return Services(settings, engine, pipeline, rerankers, None, engine.clock(), query_log)
