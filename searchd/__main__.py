@@ -20,6 +20,7 @@ from rich.table import Table
 from indexer.errors import ConfigError, InputError, SearchdError, StaleIndex
 from indexer.settings import describe
 from searchd.asking import query
+from searchd.evaluate.calibrate_commands import calibrate
 from searchd.evaluate.commands import evaluate
 from searchd.judge.clicks_commands import clicks
 from searchd.judge.commands import judged
@@ -116,6 +117,7 @@ def settings(as_json: bool) -> None:
 
 
 cli.add_command(query)
+cli.add_command(calibrate)
 cli.add_command(evaluate)
 cli.add_command(judged)
 cli.add_command(clicks)

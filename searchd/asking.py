@@ -24,6 +24,7 @@ from searchd.terminal import console, output, settings_now
 @click.option("--filter", "filter_", help='For example: product = "shop" AND NOT draft')
 @click.option("--mode", type=click.Choice(["hybrid", "lexical", "semantic"]), default="hybrid", show_default=True)
 @click.option("--profile", default="default", show_default=True)
+@click.option("--min-relevance", type=click.FloatRange(0, 1), help="Least calibrated relevance of a hit.")
 @click.option("--no-rerank", is_flag=True, help="Fused order only.")
 @click.option("--explain", is_flag=True, help="Show every score and what each stage moved.")
 @click.option("--timeout-ms", type=click.IntRange(1), help="Whole-query budget.")
@@ -90,8 +91,11 @@ def show(answer: dict[str, Any]) -> None:
     """Print hits for people, then what ran."""
     for hit in answer["hits"]:
         show_hit(hit)
+    cut = answer.get("cut")
     if not answer["hits"]:
-        output.print("Nothing was found.")
+        output.print("Nothing fits well enough." if cut and cut["applied"] else "Nothing was found.")
+    if cut:
+        output.print(escape(said_of_cut(cut)), highlight=False)
     reports = [*answer["systems"], *answer["stages"]]
     ran = " · ".join(f"{one['name']} {said_of(one)}" for one in reports)
     least = "" if answer["total"]["relation"] == "eq" else "at least "
@@ -102,12 +106,22 @@ def show(answer: dict[str, Any]) -> None:
             output.print(f"[yellow]{escape(report['name'])}: {escape(report['reason'] or '')}[/]", highlight=False)
 
 
+def said_of_cut(cut: dict[str, Any]) -> str:
+    """Return what a threshold left out, or why it was not applied."""
+    if not cut["applied"]:
+        return f"--min-relevance was not applied: {cut['reason']}"
+    best = "" if cut["best_below"] is None else f", the best of them {cut['best_below']:.0%}"
+    more = "" if cut["unscored"]["relation"] == "eq" else "at least "
+    return f"left out: {cut['below']:,} below {cut['min_relevance']:.0%}{best}; {more}{cut['unscored']['value']:,} unscored"
+
+
 def show_hit(hit: dict[str, Any]) -> None:
     """Print one hit: where it stands, what matched, and its scores if they were asked for."""
     path = [heading for heading in hit["passage"]["heading_path"] if heading != hit["title"]]
     title = " > ".join([hit["title"] or hit["document_id"], *path])
     page = f" p. {hit['passage']['page']}" if hit["passage"]["page"] else ""
-    output.print(f"[bold]{hit['rank']}. {escape(title)}[/]{page}  [dim]{escape(hit['uri'])}[/]", highlight=False)
+    told = "" if hit["relevance"] is None else f"  {hit['relevance']:.0%} {hit['relevance_label']}"
+    output.print(f"[bold]{hit['rank']}. {escape(title)}[/]{page}{told}  [dim]{escape(hit['uri'])}[/]", highlight=False)
     for highlight in hit["highlights"]:
         line = Text("   " + highlight["text"].replace("\n", " "))
         for start, end in highlight["ranges"]:

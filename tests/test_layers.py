@@ -16,6 +16,7 @@ ROOFS = {
     "searchd.__main__",
     "searchd.app",
     "searchd.asking",
+    "searchd.evaluate.calibrate_commands",
     "searchd.evaluate.commands",
     "searchd.judge.clicks_commands",
     "searchd.judge.commands",
