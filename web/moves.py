@@ -12,6 +12,7 @@ from searchd.rerank.scales import WORDS, Scale
 from searchd.rerank.texts import RankedText, TextRanking
 from searchd.types import StageReport
 from web import words
+from web.rating import Rating
 
 MAX_DRAWN = 30
 ROW, HEAD = 26, 30
@@ -52,6 +53,8 @@ class PassageRow:
     text: str
     cells: tuple[Cell, ...]
     right: bool
+    relevance: str
+    """Its calibrated probability and what that is called; empty if no calibration fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ class Moves:
     drawing: Drawing | None
     verdict: str
     warnings: tuple[str, ...]
+    rated_by: str
+    """What percentages rest on, in words; empty if there are none."""
 
     @property
     def columns(self) -> tuple[StageColumn, ...]:
@@ -104,11 +109,12 @@ def moves_of(
     took_ms: float,
     warnings: Sequence[str],
     right: int | None,
+    rating: Rating | None = None,
 ) -> Moves:
     """Return a ranking ready to be shown; `right` is the place of the passage that answers, if that is known."""
     stages = tuple(_column(report, scales[report.name]) for report in ranking.stages)
     names = [stage.name for stage in stages if stage.ordered]
-    rows = tuple(_row(text, rank, passages, names, right) for rank, text in enumerate(ranking.texts, start=1))
+    rows = tuple(_row(text, rank, passages, names, right, rating) for rank, text in enumerate(ranking.texts, start=1))
     return Moves(
         took=words.in_ms(took_ms),
         stages=stages,
@@ -116,6 +122,7 @@ def moves_of(
         drawing=_drawing(rows, names) if len(rows) <= MAX_DRAWN else None,
         verdict=_verdict(rows),
         warnings=tuple(warnings),
+        rated_by=rating.said if rating else "",
     )
 
 
@@ -125,14 +132,17 @@ def _column(report: StageReport, scale: Scale) -> StageColumn:
     return StageColumn(report.name, report.status, said, report.reason or "", report.scored > 0, WORDS[scale.name])
 
 
-def _row(text: RankedText, rank: int, passages: Sequence[str], names: Sequence[str], right: int | None) -> PassageRow:
+def _row(
+    text: RankedText, rank: int, passages: Sequence[str], names: Sequence[str], right: int | None, rating: Rating | None
+) -> PassageRow:
     cells = []
     before = text.index + 1
     for name in names:
         now = text.ranks[name]
         cells.append(Cell(name, now, before - now, text.scores.get(name)))
         before = now
-    return PassageRow(rank, text.index + 1, passages[text.index], tuple(cells), text.index == right)
+    relevance = rating.of(text) if rating else ""
+    return PassageRow(rank, text.index + 1, passages[text.index], tuple(cells), text.index == right, relevance)
 
 
 def _drawing(rows: Sequence[PassageRow], names: Sequence[str]) -> Drawing:

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+import anyio.to_thread
 from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
 
 from indexer.errors import Forbidden, InputError, LimitError, NotFound, TransientError
+from indexer.status import visible
 from searchd.api.bodies import read_body
+from searchd.api.principals import principal_of
 from searchd.api.problems import public_words
 from searchd.api.rerank_schemas import MAX_INSTRUCTION_CHARS, MAX_RERANK_QUERY_CHARS
 from searchd.api.reranking import RerankJob, admit, run_rerank
@@ -28,6 +31,7 @@ from web.choices import Choice
 from web.contexts import PlaygroundPage
 from web.moves import Moves, moves_of
 from web.playground_examples import EXAMPLES, Example
+from web.rating import Rating, rating_of
 from web.render import respond
 from web.state import SearchState
 from web.visitor import visitor_of
@@ -113,10 +117,19 @@ async def _run(request: AnyRequest, services: Services, pasted: Pasted, example:
         page = page_of(settings, pasted, error=f"This could not be ranked now: {public_words(error)}")
         return respond(page, status=503, headers={"Retry-After": str(RETRY_S)}, visitor=visitor)
     took_ms = (time.monotonic() - started) * 1000
-    moves = moves_of(found.ranking, found.scales, job.texts, took_ms, found.warnings, pasted.right)
+    seen = principal_of(request, settings).sees_only
+    rating = await anyio.to_thread.run_sync(rating_for, services, seen, pasted, job.choice)
+    moves = moves_of(found.ranking, found.scales, job.texts, took_ms, found.warnings, pasted.right, rating)
     degraded = ", ".join(report.name for report in found.ranking.degraded)
     headers = {"X-Search-Degraded": degraded} if degraded else {}
     return respond(page_of(settings, pasted, moves=moves, example=example), headers=headers, visitor=visitor)
+
+
+def rating_for(services: Services, readers: frozenset[str] | None, pasted: Pasted, ran: StageChoice) -> Rating | None:
+    """Return what rates a run: a calibration of a collection that `readers` may know of."""
+    with services.engine.database.read() as session:
+        names = {collection.name for collection, _ in visible(session, readers)}
+    return rating_of(services.pipeline.standings(names), pasted.profile, ran.stages, pasted.instruction)
 
 
 def job_of(settings: Settings, pasted: Pasted) -> RerankJob:
