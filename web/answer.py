@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from indexer.types import Metadata
-from searchd.types import Candidate, Highlight, Hit, SearchResponse, StageReport
+from searchd.types import Candidate, Cut, Highlight, Hit, SearchResponse, StageReport
 from web import words
 from web.choices import Choice, suggestions
 from web.explain import Fusion, Why, why_of
@@ -70,6 +70,17 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class CutView:
+    """What a threshold of relevance did, in words, and the same search without it."""
+
+    applied: bool
+    nothing_fits: bool
+    """Whether there are documents, and it left out all of them."""
+    words: str
+    every: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a search gave, ready to be shown."""
 
@@ -83,6 +94,7 @@ class Answer:
     previous: str | None
     next: str | None
     query_id: str
+    cut: CutView | None
 
 
 def pieces_of(highlight: Highlight) -> tuple[Piece, ...]:
@@ -145,7 +157,7 @@ def hit_view(hit: Hit, response: SearchResponse, state: SearchState, fusion: Fus
     fragments = tuple(fragment_of(highlight, candidate.text) for highlight in hit.highlights if highlight.text.strip())
     relevance = ""
     if hit.relevance is not None:
-        relevance = f"{hit.relevance:.0%} {hit.relevance_label or 'relevant'}"
+        relevance = words.in_relevance(hit.relevance, hit.relevance_label)
     return HitView(
         rank=hit.rank,
         title=title,
@@ -201,6 +213,22 @@ def steps_of(response: SearchResponse) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def cut_view(cut: Cut, state: SearchState, hits: int) -> CutView:
+    """Say what a threshold left out, or why it was not applied."""
+    least, every = f"{cut.least:.0%}", state.url(min_relevance=None)
+    if not cut.applied:
+        return CutView(False, False, f"Relevance of {least} or more could not be asked for: {cut.reason}.", every)
+    said = []
+    if cut.below:
+        best = f", the best of them {cut.best_below:.0%}" if cut.best_below is not None else ""
+        said.append(f"{words.plural(cut.below, 'document')} below {least}{best}")
+    if cut.unscored:
+        more = "" if cut.unscored_is_exact else "at least "
+        said.append(f"{more}{words.plural(cut.unscored, 'document')} that no reranker read, so without a number")
+    text = f"Left out: {'; '.join(said)}." if said else f"Nothing was left out: all are {least} or more."
+    return CutView(True, not hits and bool(said), text, every)
+
+
 def answer_of(response: SearchResponse, state: SearchState, fusion: Fusion) -> Answer:
     """Return a response as the page shows it."""
     steps = steps_of(response)
@@ -219,4 +247,5 @@ def answer_of(response: SearchResponse, state: SearchState, fusion: Fusion) -> A
         previous=state.url(page=state.page - 1) if state.page > 1 else None,
         next=state.url(page=state.page + 1) if further else None,
         query_id=response.query_id,
+        cut=None if response.cut is None else cut_view(response.cut, state, response.total),
     )

@@ -26,6 +26,8 @@ from web.explain import Fusion
 from web.state import HITS_PER_PAGE, SearchState
 
 RETRY_S = 2
+UNCALIBRATED = "not_calibrated"
+"""The code of an error about the threshold, not about what was typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ async def attempt(request: Request[Any, Any, Any], services: Services, scope: Sc
     except NotFound as error:
         return Outcome(None, FieldErrors(other=str(error)), 404)
     except InputError as error:
-        return Outcome(None, FieldErrors(q=str(error)), 422)
+        said = str(error)
+        return Outcome(None, FieldErrors(other=said) if error.code == UNCALIBRATED else FieldErrors(q=said), 422)
     except TransientError as error:
         return Outcome(None, FieldErrors(other=f"Search is not available at the moment: {public_words(error)}"), 503)
 
@@ -80,6 +83,7 @@ def request_of(profiles: Profiles, state: SearchState) -> SearchRequest:
         mode=state.mode,
         profile=state.profile,
         rerank=RerankOptions(enabled=state.rerank, stages=tuple(stages) if state.off or state.on else None),
+        min_relevance=state.min_relevance,
         explain=True,
     )
 

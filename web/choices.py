@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from searchd.calibration import LIKELY, VERY_LIKELY, Calibration
 from searchd.settings import Stage
 from web.state import MODES, SearchState
 
@@ -40,6 +41,17 @@ def stage_choices(state: SearchState, stages: Sequence[Stage]) -> tuple[Choice, 
         hint = f"{stage.model}: scores the top {stage.depth}, passes on {stage.keep}"
         choices.append(Choice(stage.name, hint, state.switched(stage.name, not runs, enabled).url(), runs))
     return tuple(choices)
+
+
+def relevance_choices(state: SearchState, stored: Calibration | None) -> tuple[tuple[str, str], ...]:
+    """Return the thresholds to choose from, as value and words; none where nothing is calibrated or asked for."""
+    asked = state.min_relevance
+    if stored is None and asked is None:
+        return ()
+    cuts = (stored.cuts.likely, stored.cuts.very_likely) if stored else ()
+    named = {f"{cut:g}": f"{cut:.0%} or more: {name}" for cut, name in zip(cuts, (LIKELY, VERY_LIKELY), strict=False)}
+    own = {} if asked is None else {f"{asked:g}": f"{asked:.0%} or more"}
+    return (("", "any"), *sorted({**own, **named}.items(), key=lambda pair: float(pair[0])))
 
 
 def suggestions(state: SearchState) -> Iterable[Choice]:

@@ -46,6 +46,8 @@ class SearchPage:
     modes: tuple[Choice, ...]
     stages: tuple[Choice, ...]
     profiles: tuple[str, ...]
+    thresholds: tuple[tuple[str, str], ...]
+    """Of relevance, as value and words; none where it is not calibrated."""
     collections: tuple[CollectionView, ...]
     chosen: CollectionView | None
     """The collection searched; None if there is none of that name."""

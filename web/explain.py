@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from searchd.fuse import LINEAR, RRF, fusion_of
-from searchd.types import Candidate, Hit, SearchResponse
+from searchd.types import Calibrated, Candidate, Hit, SearchResponse
 from web import words
 
 BLEND = ".blend"
@@ -71,7 +71,19 @@ def why_of(hit: Hit, response: SearchResponse, fusion: Fusion) -> Why:
     for report in response.stages:
         stage_rows, before = _stage_rows(candidate, report.name, before, fusion)
         rows += stage_rows
+    if hit.relevance is not None and response.calibrated is not None:
+        rows.append(_relevance_row(hit, hit.relevance, response.calibrated, response))
     return Why(_sentence(hit, response), hit.matched_terms, tuple(rows))
+
+
+def _relevance_row(hit: Hit, relevance: float, by: Calibrated, response: SearchResponse) -> WhyRow:
+    """Say which score a number was made of, on what it was fitted, and where the labels begin."""
+    scored = [report.name for report in response.stages if report.name in hit.candidate.scores]
+    note = (
+        f"{words.in_relevance(relevance, hit.relevance_label)}: {scored[-1] if scored else 'its score'} calibrated on "
+        f"{by.set_name}; likely from {by.likely:.0%}, very likely from {by.very_likely:.0%}"
+    )
+    return WhyRow("relevance", None, relevance, None, note)
 
 
 def _system_row(candidate: Candidate, system: str, fusion: Fusion) -> WhyRow:

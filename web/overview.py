@@ -5,7 +5,7 @@ Failures name files, which not every reader may know of: only a caller who may w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from sqlalchemy.orm import Session
@@ -18,6 +18,7 @@ from indexer.store import profiles as store_profiles
 from indexer.store.database import Database
 from indexer.types import DEFAULT_COLLECTION
 from searchd.settings import Settings
+from searchd.standing import Standing
 from web import words
 from web.choices import Choice
 from web.contexts import CollectionView, Failure, Health, Progress
@@ -110,3 +111,8 @@ def applied_profiles(database: Database) -> tuple[tuple[str, str], ...]:
         (f"{one.name} of {one.collection}", f"version {one.version}, by {one.author}, {words.utc(one.applied_at)}")
         for one in found
     )
+
+
+def calibrations(standings: Iterable[Standing]) -> tuple[tuple[str, str], ...]:
+    """Return how each calibration that is kept stands, in words."""
+    return tuple((f"relevance in {one.collection}, profile {one.profile}", one.said) for one in standings)

@@ -18,7 +18,7 @@ from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
 from indexer import ingest
-from indexer.errors import InputError, NotFound
+from indexer.errors import InputError, NotFound, StaleIndex
 from indexer.scope import Scope
 from indexer.status import status_of
 from indexer.store import documents, passages
@@ -26,12 +26,13 @@ from indexer.types import Document
 from searchd.api.bodies import read_body
 from searchd.api.principals import Caller, principal_of, require_write
 from searchd.api.status import check_parts
+from searchd.calibration import Calibration
 from searchd.services import Services
 from searchd.settings import Profile
 from web import overview
 from web.answer import answer_of
 from web.asking import Outcome, attempt, fusion_of
-from web.choices import Choice, mode_choices, stage_choices
+from web.choices import Choice, mode_choices, relevance_choices, stage_choices
 from web.contexts import CollectionView, DocumentPage, FieldErrors, SearchPage, StatusPage
 from web.grading import grading_of
 from web.links import document_path, link_of
@@ -64,6 +65,7 @@ async def search_page(request: AnyRequest, services: NamedDependency[Services]) 
         modes=mode_choices(state),
         stages=stage_choices(state, profile.stages),
         profiles=services.profiles.names(state.collection),
+        thresholds=relevance_choices(state, shelf.calibration),
         collections=shelf.collections,
         chosen=shelf.chosen,
         examples=shelf.examples,
@@ -83,6 +85,7 @@ class _Shelf:
     collections: tuple[CollectionView, ...]
     chosen: CollectionView | None
     examples: tuple[Choice, ...]
+    calibration: Calibration | None
 
 
 def _look(services: Services, caller: Caller, asked: SearchState) -> _Shelf:
@@ -91,7 +94,15 @@ def _look(services: Services, caller: Caller, asked: SearchState) -> _Shelf:
         state = overview.chosen_collection(asked, views)
         chosen = next((view for view in views if view.name == state.collection), None)
         scope = Scope.of(state.collection, caller.principals)
-        return _Shelf(state, views, chosen, () if state.q else overview.examples(session, scope, state))
+        examples = () if state.q else overview.examples(session, scope, state)
+    return _Shelf(state, views, chosen, examples, _calibration(services, state) if chosen else None)
+
+
+def _calibration(services: Services, state: SearchState) -> Calibration | None:
+    try:
+        return services.pipeline.standing(state.collection, state.profile).calibration
+    except (NotFound, StaleIndex):  # of which the page speaks itself, once something is searched
+        return None
 
 
 def _read(pairs: list[tuple[str, str]]) -> tuple[SearchState, FieldErrors]:
@@ -173,6 +184,7 @@ def _status(services: Services, caller: Caller, retried: str) -> StatusPage:
         models=(
             *overview.models(services.settings, services.engine.device.name),
             *(overview.applied_profiles(services.engine.database) if caller.may_write else ()),
+            *overview.calibrations(services.pipeline.standings({one.name for one in found.collections})),
         ),
         health=overview.health(check_parts(services, caller.may_write)),
         may_write=caller.may_write,

@@ -35,6 +35,8 @@ class SearchState:
     explain: bool = False
     judge: str = ""
     """The judged set that hits are graded into; empty: none."""
+    min_relevance: float | None = None
+    """The least calibrated relevance of what is shown, 0 to 1."""
 
     @classmethod
     def read(cls, pairs: Iterable[tuple[str, str]]) -> SearchState:
@@ -61,6 +63,7 @@ class SearchState:
             rerank=last.get("rerank", "") != "off",
             explain=last.get("explain", "") not in ("", "0", "false"),
             judge=last.get("judge", ""),
+            min_relevance=_relevance(last.get("min_relevance", "")),
         )
 
     @property
@@ -81,6 +84,8 @@ class SearchState:
         if self.explain:
             found.append(("explain", "1"))
         found.append(("judge", self.judge))
+        if self.min_relevance is not None:
+            found.append(("min_relevance", f"{self.min_relevance:g}"))
         if self.page > 1:
             found.append(("page", str(self.page)))
         return [(name, value) for name, value in found if value]
@@ -115,6 +120,18 @@ def _mode(text: str) -> Mode:
         if text in (mode, ""):
             return mode
     raise InputError(f"mode {text[:40]!r} is not known; {', '.join(MODES)} are", code="invalid_mode")
+
+
+def _relevance(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text[:20])
+    except ValueError:
+        value = -1.0
+    if 0 <= value <= 1:
+        return value
+    raise InputError("min_relevance must be a number from 0 to 1", code="invalid_parameter")
 
 
 def _page(text: str) -> int:

@@ -28,6 +28,11 @@ def in_score(score: float) -> str:
     return f"{score:.4f}" if abs(score) < 1 else f"{score:.3f}"
 
 
+def in_relevance(relevance: float, label: str | None) -> str:
+    """Write a calibrated probability with what it is called: `87% very likely`."""
+    return f"{relevance:.0%} {label or 'relevant'}"
+
+
 def in_figure(value: float) -> str:
     """Write a measure of 0 to 1: three digits after the point."""
     return minus(f"{value:.3f}")

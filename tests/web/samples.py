@@ -120,6 +120,7 @@ def search_page(answer: SearchResponse | None, state: SearchState = STATE, **cha
         modes=mode_choices(state),
         stages=stage_choices(state, Profile().stages),
         profiles=("default",),
+        thresholds=(),
         collections=COLLECTIONS,
         chosen=next((view for view in COLLECTIONS if view.name == state.collection), None),
         examples=(Choice("argparse tutorial", "", "/?q=argparse+tutorial", False),),

@@ -153,6 +153,15 @@ class TestHits:
         assert "87% very likely" in text_of(markup(samples.search_page(samples.response(known))))
         assert "%" not in text_of(markup(samples.search_page(samples.response(samples.hit(1)))))
 
+    def test_a_threshold_stays_in_every_link_and_is_left_out_on_request(self) -> None:
+        state = SearchState.read([("q", "x"), ("min_relevance", "0.75")])
+        assert state.url(page=2) == "/?q=x&min_relevance=0.75&page=2"
+        assert state.url(min_relevance=None) == "/?q=x"
+        assert SearchState.read([("min_relevance", "")]).min_relevance is None
+        for text in ("1.5", "-0.1", "nan", "many"):
+            with pytest.raises(InputError, match="number from 0 to 1"):
+                SearchState.read([("min_relevance", text)])
+
 
 class TestWhy:
     def test_rows_follow_the_order_in_which_things_ran(self) -> None:
