@@ -30,6 +30,13 @@ def asking(stage: Stage) -> Asking:
     )  # fmt: skip
 
 
+def pairs_of(question: Question, stage: Stage, passage_ids: Sequence[str]) -> tuple[ScoreRequest, list[PassageText]]:
+    """Return what a stage's model is asked about these passages."""
+    found = [question.passages[name] for name in passage_ids]
+    texts = [PassageText(passage_text(one), one.tokens, one.vectors) for one in found]
+    return request_of(question.meaning, stage, RerankRequest(), 0, never), texts
+
+
 class ScoreTable:
     """Raw scores by asking, query id and passage id, and what they took. Not thread-safe."""
 
@@ -51,15 +58,17 @@ class ScoreTable:
         known = self._scores.setdefault((key, question.topic.query_id), {})
         missing = self.missing(question, stage, passage_ids)
         if missing:
-            found = [question.passages[name] for name in missing]
-            texts = [PassageText(passage_text(one), one.tokens) for one in found]
-            request = request_of(question.meaning, stage, RerankRequest(), 0, never)
+            request, texts = pairs_of(question, stage, missing)
             started = self._clock()
             computed = self._load(stage).score(request, texts)
             self._seconds[key] = self._seconds.get(key, 0.0) + self._clock() - started
             self._pairs[key] = self._pairs.get(key, 0) + len(missing)
             known.update(zip(missing, map(float, computed), strict=True))
         return {name: known[name] for name in passage_ids}
+
+    def at_once(self, question: Question, stage: Stage, passage_ids: Sequence[str]) -> int:
+        """Return how many of these passages a stage's model runs side by side."""
+        return self._load(stage).at_once(*pairs_of(question, stage, passage_ids))
 
     def pairs(self, stage: Stage) -> int:
         """Return how many pairs a stage's model has scored."""

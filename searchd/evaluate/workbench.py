@@ -93,13 +93,15 @@ class Workbench:
 
 def fused_candidates(question: Question, profile: Profile) -> tuple[Candidate, ...]:
     """Return a question's candidates in the fused order of a profile, as they come to its cascade."""
+    fused = bare_fused(question, profile)
+    return tuple(replace(question.passages[one.passage_id], scores=one.scores, ranks=one.ranks) for one in fused)
+
+
+def bare_fused(question: Question, profile: Profile) -> tuple[Candidate, ...]:
+    """Return the same without their texts, which takes a third of the time."""
     rankings = [replace(one, passages=one.passages[: profile.depth]) for one in question.rankings]
     fused = FUSIONS[profile.fusion](rankings, k=profile.rrf_k, weights=profile.weights)
-    return tuple(
-        replace(question.passages[one.passage_id], scores=one.scores, ranks=one.ranks)
-        for one in fused
-        if one.passage_id in question.passages
-    )
+    return tuple(one for one in fused if one.passage_id in question.passages)
 
 
 def unlimited(stages: Sequence[Stage]) -> tuple[Stage, ...]:
