@@ -22,6 +22,7 @@ from indexer.settings import describe
 from searchd.asking import query
 from searchd.evaluate.calibrate_commands import calibrate
 from searchd.evaluate.commands import evaluate
+from searchd.evaluate.tune_commands import tune
 from searchd.judge.clicks_commands import clicks
 from searchd.judge.commands import judged
 from searchd.judge.page_commands import judge
@@ -119,6 +120,7 @@ def settings(as_json: bool) -> None:
 cli.add_command(query)
 cli.add_command(calibrate)
 cli.add_command(evaluate)
+cli.add_command(tune)
 cli.add_command(judged)
 cli.add_command(clicks)
 cli.add_command(train)

@@ -18,6 +18,7 @@ ROOFS = {
     "searchd.asking",
     "searchd.evaluate.calibrate_commands",
     "searchd.evaluate.commands",
+    "searchd.evaluate.tune_commands",
     "searchd.judge.clicks_commands",
     "searchd.judge.commands",
     "searchd.judge.page_commands",
