@@ -120,12 +120,12 @@ class TestLongDocuments:
     def test_one_megabyte_is_rendered_in_well_under_a_second(self) -> None:
         text, blocks = blocks_of(*(("paragraph", f"Line {n}. " + "word " * 30, 0) for n in range(7000)))
         assert len(text) > 1_000_000
-        started = time.perf_counter()
+        started = time.thread_time()
         page_of(reading_of(document(text, blocks), (500_000, 500_400)))
-        windowed = time.perf_counter() - started
+        windowed = time.thread_time() - started
         page_of(reading_of(document(text, blocks), (500_000, 500_400), whole=True))
         assert windowed < 0.5
-        assert time.perf_counter() - started < 2
+        assert time.thread_time() - started < 2
 
 
 class TestContents:
