@@ -1,7 +1,8 @@
 """The profiles in force: those applied to a collection (by `searchd tune --apply`), else those of the settings.
 
 Read again from SQL every few seconds, so that what is applied beside a daemon works without a restart; a database that is
-away leaves what was known. Rerank APIs, which know no collection, use the settings' alone (`rerank/choosing.py`).
+away leaves what was known, and one that is slow keeps nobody waiting: event loops ask too. Rerank APIs, which know no
+collection, use the settings' alone (`rerank/choosing.py`).
 """
 
 from __future__ import annotations
@@ -25,19 +26,27 @@ log = logging.getLogger(__name__)
 
 FRESH_S = 2.0
 """How long what was read counts as fresh."""
+PATIENCE_S = 0.5
+"""How long the one who finds it stale waits for the reading; after that what was known serves, until it is done."""
 
 
 class Profiles:
     """Profiles by collection and name. Thread-safe; without a database the settings' alone."""
 
     def __init__(
-        self, settings: Settings, database: Database | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        database: Database | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._settings = settings
         self._database = database
         self._clock = clock
+        self._patience_s = patience_s
         self._applied: Mapping[tuple[str, str], tuple[int, Profile]] = {}
-        self._read_at = -FRESH_S
+        self._read_at: float | None = None
         self._reading = threading.Lock()
         self._refused: set[tuple[str, str, int]] = set()
 
@@ -62,18 +71,29 @@ class Profiles:
         return [*(one for one in own if one), *(profile for _, profile in self._now().values())]
 
     def _now(self) -> Mapping[tuple[str, str], tuple[int, Profile]]:
-        if self._database is None or self._clock() - self._read_at < FRESH_S or not self._reading.acquire(False):
+        """Return what is applied; who asks first waits until it is known."""
+        first = self._read_at is None
+        fresh = self._read_at is not None and self._clock() - self._read_at < FRESH_S
+        if self._database is None or fresh or not self._reading.acquire(blocking=first):
             return self._applied
+        if first and self._read_at is not None:  # another was the first, meanwhile
+            self._reading.release()
+            return self._applied
+        reading = threading.Thread(target=self._read, args=(self._database,), name="profiles", daemon=True)
+        reading.start()
+        reading.join(None if first else self._patience_s)
+        return self._applied
+
+    def _read(self, database: Database) -> None:
         try:
-            with self._database.read() as session:
+            with database.read() as session:
                 found = store.active(session)
-            self._applied = {(one.collection, one.name): one_ for one in found if (one_ := self._decoded(one))}
+            self._applied = {(one.collection, one.name): known for one in found if (known := self._decoded(one))}
         except TransientError as error:
             log.warning("applied profiles could not be read, those known stay: %s", error)
         finally:
             self._read_at = self._clock()
             self._reading.release()
-        return self._applied
 
     def _decoded(self, one: ProfileVersion) -> tuple[int, Profile] | None:
         key = (one.collection, one.name, one.version)

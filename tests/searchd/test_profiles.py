@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 import tomllib
 from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from indexer.store import collections
 from indexer.store import profiles as store
-from indexer.store.database import Database, open_database
+from indexer.store.database import READERS, Database, open_database
 from searchd.profiles import FRESH_S, Profiles, body_of, differences, toml_of
 from searchd.settings import Profile, Settings, Stage
 
@@ -20,6 +23,9 @@ TUNED = Profile(
     weights={"bm25": 0.3, "dense": 0.7},
     stages=(Stage(name="large", depth=20, keep=10, blend=0.55, instruction="", early_stop_margin=1.5),),
 )
+
+SQLITE_READERS = READERS + 4
+"""Connections that a database of SQLite gives to readers."""
 
 
 @pytest.fixture
@@ -37,7 +43,7 @@ def apply(database: Database, name: str, profile: Profile) -> int:
 
 def test_an_applied_profile_serves_its_collection_and_no_other(database: Database) -> None:
     now = 0.0
-    profiles = Profiles(Settings(), database, clock=lambda: now)
+    profiles = Profiles(Settings(), database, clock=lambda: now, patience_s=60.0)
     assert profiles.get("docs", "default") == Profile()
     apply(database, "default", TUNED)
     assert profiles.get("docs", "default") == Profile()
@@ -62,13 +68,30 @@ def test_a_name_of_its_own_is_a_profile_of_the_collection(database: Database) ->
 
 def test_a_database_that_is_away_leaves_what_was_known(database: Database, tmp_path: Path) -> None:
     now = 0.0
-    profiles = Profiles(Settings(), database, clock=lambda: now)
+    profiles = Profiles(Settings(), database, clock=lambda: now, patience_s=60.0)
     apply(database, "default", TUNED)
     assert profiles.get("docs", "default") == TUNED
     database.close()
     (tmp_path / "searchd.db").rename(tmp_path / "moved.db")
     (tmp_path / "searchd.db").mkdir()
     now += FRESH_S
+    assert profiles.get("docs", "default") == TUNED
+
+
+def test_a_database_that_keeps_readers_waiting_keeps_no_search_waiting(database: Database) -> None:
+    now = 0.0
+    profiles = Profiles(Settings(), database, clock=lambda: now, patience_s=0.0)
+    assert profiles.get("docs", "default") == Profile()
+    apply(database, "default", TUNED)
+    now += FRESH_S
+    with contextlib.ExitStack() as held:
+        for _ in range(SQLITE_READERS):
+            held.enter_context(database.read()).execute(text("SELECT 1"))
+        assert profiles.get("docs", "default") == Profile()
+    for _ in range(3000):  # until the reading that nobody waited for is done; the clock stands still
+        if profiles.get("docs", "default") == TUNED:
+            break
+        time.sleep(0.01)
     assert profiles.get("docs", "default") == TUNED
 
 
