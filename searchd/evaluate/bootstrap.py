@@ -11,6 +11,14 @@ ROUNDS = 10_000
 CONFIDENCE = 0.95
 SEED = 7
 ROUNDS_AT_ONCE = 500
+ALIKE = 1e-9
+"""What differs by less differs by rounding."""
+LEAST_DIFFERING = 6
+"""Queries that have to differ before a difference can be real. Five that agree do so by chance once in sixteen; resampled,
+they still leave out zero, as a single query does always.
+
+Source: the sign test: Dixon, Mood, "The statistical sign test", JASA 1946.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +29,14 @@ class Difference:
     low: float
     high: float
     queries: int
+    differing: int | None = None
+    """How many of them differ at all; None: that was not counted."""
 
     @property
     def is_real(self) -> bool:
-        """Whether the interval leaves out zero: more than noise."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval leaves out zero, and enough queries differ for it to say so: more than noise."""
+        enough = self.differing is None or self.differing >= LEAST_DIFFERING
+        return enough and (self.low > 0 or self.high < 0)
 
     @property
     def said(self) -> str:
@@ -56,4 +67,5 @@ def difference(before: Sequence[float], after: Sequence[float], *, confidence: f
     """Return how much better `after` is than `before`, query by query, in the same order; of no queries 0."""
     apart = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     low, high = interval(apart.tolist(), confidence=confidence)
-    return Difference(float(apart.mean()) if len(apart) else 0.0, low, high, len(apart))
+    mean = float(apart.mean()) if len(apart) else 0.0
+    return Difference(mean, low, high, len(apart), int(np.count_nonzero(np.abs(apart) > ALIKE)))

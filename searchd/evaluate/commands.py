@@ -304,10 +304,14 @@ def database_of(settings: Settings) -> Iterator[Any]:
 def show(evaluation: Evaluation) -> None:
     """Print an evaluation: tables, then what they say."""
     from searchd.evaluate import sentences, tables
+    from searchd.evaluate.bootstrap import LEAST_DIFFERING
 
     line(tables.heading(evaluation))
     output.print(tables.quality_table(evaluation))
-    line("* a real difference: its 95 % interval, by paired bootstrap over queries, leaves out zero")
+    line(
+        "* a real difference: its 95 % interval, by paired bootstrap over queries, leaves out zero, and "
+        f"{LEAST_DIFFERING} queries or more differ"
+    )
     output.print(tables.cost_table(evaluation))
     for said in (
         *sentences.stage_sentences(evaluation),

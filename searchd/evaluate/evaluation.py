@@ -16,7 +16,7 @@ class DifferenceFigures(msgspec.Struct, frozen=True, kw_only=True):
     low: float
     high: float
     real: bool
-    """Whether the interval leaves out zero."""
+    """Whether the interval leaves out zero, and enough queries differ for it to say so (`bootstrap.py`)."""
 
 
 class SystemFigures(msgspec.Struct, frozen=True, kw_only=True):

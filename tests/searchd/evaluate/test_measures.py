@@ -79,6 +79,13 @@ def test_a_difference_is_real_where_its_interval_leaves_out_zero() -> None:
     assert better.said == f"+{better.mean:.3f} [{better.low:.3f}, {better.high:.3f}]"
 
 
+@pytest.mark.parametrize(("same", "better", "real"), [(0, 1, False), (0, 5, False), (200, 5, False), (0, 6, True)])
+def test_what_a_few_queries_agree_on_is_not_real(same: int, better: int, real: bool) -> None:
+    found = difference([0.5] * (same + better), [0.5] * same + [0.7] * better)
+    assert found.low > 0 and (found.queries, found.differing) == (same + better, better)
+    assert found.is_real is real
+
+
 def test_the_interval_covers_what_the_normal_approximation_gives_and_is_always_the_same() -> None:
     values = np.random.default_rng(5).normal(0.4, 0.2, 200).tolist()
     low, high = interval(values)
