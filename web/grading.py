@@ -5,9 +5,8 @@ from __future__ import annotations
 from indexer.store import judged
 from indexer.store.judged import JUDGED
 from searchd.api.principals import Caller
-from searchd.judge import wording
+from searchd.judge import judging, wording
 from searchd.services import Services
-from web.judge import grades_of
 from web.judge_contexts import Grading
 from web.state import SearchState
 
@@ -21,6 +20,6 @@ def grading_of(services: Services, caller: Caller, state: SearchState) -> Gradin
         chosen = sets.get(state.judge)
         known = judged.queries(session, chosen.set_id) if chosen and state.q else ()
         query = wording.find(state.q, known)
-        grades = grades_of(session, chosen, query.query_id) if chosen and query else {}
+        grades = judging.grades_of(session, chosen, query.query_id) if chosen and query else {}
     back = state.url(page=state.page)
     return Grading(tuple(sets), chosen.name if chosen else "", grades, back) if sets else None

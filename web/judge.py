@@ -117,20 +117,12 @@ async def _one_query(
 
 def _cards(services: Services, desk: Desk, query: JudgedQuery, found: SearchResponse) -> tuple[Card, ...]:
     with services.engine.database.read() as session:
-        grades = grades_of(session, desk.one, query.query_id)
+        grades = judging.grades_of(session, desk.one, query.query_id)
     pool = pool_of(found, query.query_id, grades)
     return tuple(
         card_of(number, one, desk.one.collection, grades.get(one.document_id))
         for number, one in enumerate(pool, start=1)
     )
-
-
-def grades_of(session: Session, one: JudgedSet, query_id: str) -> dict[str, int]:
-    """Return the grades that documents have for a query; of one judged by passages the best."""
-    grades: dict[str, int] = {}
-    for judgment in judged.judgments(session, one.set_id, query_id):
-        grades[judgment.document_id] = max(judgment.grade, grades.get(judgment.document_id, 0))
-    return grades
 
 
 def _missing(found: SearchResponse) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -33,15 +34,14 @@ class SetContent:
         return sum(bool(one.passage_id) for one in self.judgments)
 
     def qrels(self) -> list[Qrel]:
-        """Return one grade per document: its own, else the best of its passages'. Queries in their order."""
-        found: dict[tuple[str, str], int] = {}
-        for one in (judgment for judgment in self.judgments if judgment.passage_id):
-            key = (one.query_id, one.document_id)
-            found[key] = max(one.grade, found.get(key, 0))
-        found |= {(one.query_id, one.document_id): one.grade for one in self.judgments if not one.passage_id}
+        """Return one grade per document, as `document_grades` has it. Queries in their order."""
         places = {query.query_id: place for place, query in enumerate(self.queries)}
-        ordered = sorted(found.items(), key=lambda pair: (places[pair[0][0]], pair[0][1]))
-        return [Qrel(query_id, document_id, grade) for (query_id, document_id), grade in ordered]
+        found = (
+            Qrel(query_id, document_id, grade)
+            for query_id, of_query in document_grades(self.judgments).items()
+            for document_id, grade in of_query.items()
+        )
+        return sorted(found, key=lambda one: (places[one.query_id], one.document_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,16 @@ class Told:
     last_at: float | None
     unknown_documents: int
     """Judged documents that the collection does not have now."""
+
+
+def document_grades(judgments: Iterable[Judgment]) -> dict[str, dict[str, int]]:
+    """Return the grade of each judged document by query: the document's own, else the best of its passages'."""
+    own: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    parts: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for one in judgments:
+        found = parts[one.query_id] if one.passage_id else own[one.query_id]
+        found[one.document_id] = max(one.grade, found.get(one.document_id, 0))
+    return {query_id: {**parts[query_id], **own[query_id]} for query_id in dict.fromkeys((*own, *parts))}
 
 
 def content_of(session: Session, set_id: str) -> SetContent:

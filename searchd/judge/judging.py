@@ -14,6 +14,7 @@ from indexer.scope import Scope
 from indexer.store import documents, judged
 from indexer.store.judged import JUDGED, JudgedQuery, JudgedSet, Judgment
 from searchd.judge import wording
+from searchd.judge.content import document_grades
 from searchd.judge.progress import ENOUGH, Progress
 
 USUAL_NAME = "default"
@@ -68,6 +69,11 @@ def grade(session: Session, scope: Scope, one: JudgedSet, judgment: Judgment) ->
     if documents.get(session, scope, name) is None:
         raise NotFound(f"there is no document {name[:80]!r} in collection {scope.collection!r} that you may read")
     judged.put_judgments(session, one.set_id, [judgment])
+
+
+def grades_of(session: Session, one: JudgedSet, query_id: str) -> dict[str, int]:
+    """Return the grades that documents have for a query, as they are measured with."""
+    return document_grades(judged.judgments(session, one.set_id, query_id)).get(query_id, {})
 
 
 def take_back(session: Session, one: JudgedSet, judge: str) -> Judgment | None:

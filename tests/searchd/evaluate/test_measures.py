@@ -11,8 +11,8 @@ from ir_measures import RR, Judged, R, nDCG
 
 from indexer.store.judged import Judgment
 from searchd.evaluate.bootstrap import difference, interval
-from searchd.evaluate.judged_data import grades
 from searchd.evaluate.measures import MEASURES, by_query, means
+from searchd.judge.content import document_grades
 
 QRELS = {"q1": {"a": 3, "b": 1, "c": 0}, "q2": {"d": 1}, "q3": {"e": 2}}
 RUN = {"q1": ["x", "a", "b"], "q2": ["d"], "q9": ["a"]}
@@ -65,7 +65,7 @@ def test_a_documents_grade_is_its_own_or_the_best_of_its_passages() -> None:
         Judgment("q1", "b", 0, "ann", 1.0),
         Judgment("q2", "c", 2, "ann", 1.0, "p4"),
     ]
-    assert grades(judged) == {"q1": {"a": 3, "b": 0}, "q2": {"c": 2}}
+    assert document_grades(judged) == {"q1": {"a": 3, "b": 0}, "q2": {"c": 2}}
 
 
 def test_a_difference_is_real_where_its_interval_leaves_out_zero() -> None:

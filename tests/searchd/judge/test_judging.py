@@ -69,6 +69,18 @@ def test_a_judge_takes_back_his_own_last_grades_one_by_one(database: Database) -
         assert [judgment.judge for judgment in judged.judgments(session, one.set_id)] == ["bob"]
 
 
+def test_a_judge_is_shown_the_grade_that_he_gave_whatever_passages_have(database: Database) -> None:
+    with database.session() as session:
+        one = judged.create(session, "docs", "faq", 1.0)
+        query = judging.query_with(session, one, "how do refunds work", "page")
+        given = Judgment(query.query_id, "a", 3, "file", 1.0, "passage")
+        judged.put_judgments(session, one.set_id, [given])
+        assert judging.grades_of(session, one, query.query_id) == {"a": 3}
+        judged.put_judgments(session, one.set_id, [Judgment(query.query_id, "a", 1, "ann", 2.0)])
+        assert judging.grades_of(session, one, query.query_id) == {"a": 1}
+        assert judging.grades_of(session, one, "another") == {}
+
+
 def test_only_what_a_judge_may_read_is_graded(services: Services) -> None:
     database = services.engine.database
     with database.session() as session:
