@@ -5,7 +5,6 @@ For callers who may write, and of what they may read: an evaluation costs more t
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 import anyio.to_thread
@@ -51,7 +50,11 @@ async def rankings(request: AnyRequest, services: NamedDependency[Services]) -> 
     read_query(request, NoParameters)
     asked = await read_json(request, RankingsRequest)
     source = FolderSource(services, Scope.of(asked.collection, caller.principals))
-    return rankings_answer(await anyio.to_thread.run_sync(partial(source.retrieve, asked.q, asked.depth)))
+
+    def run() -> RankingsAnswer:
+        return rankings_answer(source.readable(source.retrieve(asked.q, asked.depth)))
+
+    return await anyio.to_thread.run_sync(run)
 
 
 HANDLERS = [rankings]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import msgspec
@@ -65,6 +65,17 @@ class FolderSource:
             raise TransientError(f"a query could not be measured, for not all systems answered ({reasons})")
         ms = {report.name: report.ms for report in found.reports if report.status == "full"}
         return Retrieved(meaning, found.rankings, self._excluded(query, found.rankings), ms)
+
+    def readable(self, found: Retrieved) -> Retrieved:
+        """Return what was found without passages that, by SQL, are gone or that the asker may not read now."""
+        live = self._services.engine.live(self._scope.collection)
+        with self._services.engine.database.read() as session:
+            there = passages.load(session, self._scope, live.generation_id, list(bare_candidates(found.rankings)))
+        rankings = (
+            replace(one, passages=tuple(passage for passage in one.passages if passage.passage_id in there))
+            for one in found.rankings
+        )
+        return replace(found, rankings=tuple(rankings))
 
     def _excluded(self, query: Query, rankings: tuple[Ranking, ...]) -> frozenset[str]:
         if is_plain(query.lexical):

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from litestar.testing import TestClient
+from sqlalchemy import update
 
 from indexer.client import RemoteIndexer
 from indexer.scope import Scope
+from indexer.store.tables import DocumentRow
 from searchd.api.schemas import SearchRequest
 from searchd.api.search import query_from_request
 from searchd.app import create_app
@@ -92,6 +94,28 @@ def test_rankings_are_for_who_may_write(services: Services, client: TestClient) 
     assert answer.status_code == 422
     answer = client.post("/api/rankings", json={"q": "pump", "collection": "nowhere"})
     assert answer.status_code == 404
+
+
+def test_a_daemon_tells_no_document_that_sql_withholds_though_the_index_still_has_it(
+    services: Services,
+    client: TestClient,  # type: ignore[type-arg]
+) -> None:
+    def told() -> dict[str, set[str]]:
+        answer = client.post("/api/rankings", json={"q": "valve of pump number 7", "depth": 100}).json()
+        return {system: {row[1] for row in rows} for system, rows in answer["rankings"].items()}
+
+    def let_read(*principals: str) -> None:
+        row = (DocumentRow.collection == "default", DocumentRow.document_id == "manual-07")
+        with services.engine.database.session() as session:
+            session.execute(update(DocumentRow).where(*row).values(access=list(principals)))
+
+    assert all("manual-07" in documents for documents in told().values())
+    let_read("board")
+    try:
+        assert set(told()) == {"bm25", "dense"}
+        assert not any("manual-07" in documents for documents in told().values())
+    finally:
+        let_read("public")
 
 
 class Noting(CountingReranker):
