@@ -87,8 +87,10 @@ def _set_of(
 ) -> JudgedSet:
     """Return the set to fill: the one there is, emptied if that is wanted, or a new one."""
     kind = _kind_of(given, how)
+    complete = how.complete
     if before is not None and how.replace:
         judged.delete(session, before.set_id)
+        complete = before.complete if complete is None else complete
     elif before is not None:
         if kind not in (None, before.kind):
             raise Conflict(
@@ -98,7 +100,7 @@ def _set_of(
         if how.complete is not None:
             judged.set_complete(session, before.set_id, how.complete)
         return judged.get(session, collection, name)
-    return judged.create(session, collection, name, now, kind=kind or JUDGED, complete=bool(how.complete))
+    return judged.create(session, collection, name, now, kind=kind or JUDGED, complete=bool(complete))
 
 
 def _kind_of(given: Given, how: Intake) -> str | None:

@@ -66,7 +66,12 @@ def test_replace_empties_the_set_first_and_complete_is_as_it_was_unless_told(sto
     take(store, "again", given('{"query": "a", "document_id": "d1"}'), complete=True)
     assert take(store, "again", given('{"query": "b", "document_id": "d1"}')).of.complete
     assert not take(store, "again", given('{"query": "b", "document_id": "d1"}'), complete=False).of.complete
-    replaced = take(store, "again", given('{"query": "c", "document_id": "d9", "grade": 2}'), replace=True)
+    take(store, "again", given('{"query": "b"}'), complete=True)
+    assert take(store, "again", given('{"query": "a", "document_id": "d1"}'), replace=True).of.complete
+    replaced = take(
+        store, "again", given('{"query": "c", "document_id": "d9", "grade": 2}'), replace=True, complete=False
+    )
+    assert not replaced.of.complete
     assert not replaced.made
     queries, grades = stored(store, "again")
     assert ([one.text for one in queries], {row[1:3] for row in grades}) == (["c"], {("d9", 2)})
