@@ -80,14 +80,19 @@ def of_collection(
 
 
 def newest(
-    session: Session, collection: str, set_name: str, before: float, since: float = 0.0
+    session: Session, collection: str, set_name: str, before: float, since: float = 0.0, *, profile: str | None = None
 ) -> StoredEvaluation | None:
-    """Return the newest evaluation of a set that was made before a moment, and not before `since`; None if there is none."""
+    """Return the newest evaluation of a set (and of a profile) that was made before a moment, and not before `since`.
+
+    None if there is none.
+    """
     query = select(*_COLUMNS).where(
         EvaluationRow.collection == collection,
         EvaluationRow.set_name == set_name,
         EvaluationRow.evaluated_at < before,
         EvaluationRow.evaluated_at >= since,
     )
+    if profile is not None:
+        query = query.where(EvaluationRow.profile == profile)
     row = session.execute(query.order_by(EvaluationRow.evaluated_at.desc()).limit(1)).first()
     return None if row is None else StoredEvaluation(*row)

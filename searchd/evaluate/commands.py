@@ -88,7 +88,7 @@ class Asked:
 @click.option(
     "--max-drop",
     type=click.FloatRange(0, 1),
-    help="Gate: nDCG@10 may have dropped by this from A to B, or since the newest evaluation kept before.",
+    help="Gate: nDCG@10 may have dropped by this from A to B, or since the profile's newest evaluation kept before.",
 )
 @click.pass_context
 def evaluate(context: click.Context, /, listing: bool, **given: Any) -> None:

@@ -31,7 +31,9 @@ def least_ndcg(evaluation: Evaluation, least: float) -> Gate:
 def most_drop(comparison: Comparison | None, most: float) -> Gate:
     """Ask that mean nDCG@10 has dropped by no more than this; passed where there is nothing to compare with."""
     if comparison is None:
-        return Gate(name="max-drop", passed=True, why="there is no earlier evaluation of this set to compare with")
+        return Gate(
+            name="max-drop", passed=True, why="there is no earlier evaluation of this set and profile to compare with"
+        )
     found = comparison.measure(MAIN)
     drop = -found.difference.mean
     passed = drop <= most

@@ -78,9 +78,10 @@ def day_start(name: str) -> datetime:
 
 
 def before(database: Database, evaluation: Evaluation) -> Evaluation | None:
-    """Return the newest evaluation of the same set that was kept before this one, None if there is none."""
+    """Return the newest evaluation of the same set and profile that was kept before this one, None if there is none."""
+    of = (evaluation.collection, evaluation.set_name, evaluation.evaluated_at)
     with database.read() as session:
-        found = evaluations.newest(session, evaluation.collection, evaluation.set_name, evaluation.evaluated_at)
+        found = evaluations.newest(session, *of, profile=evaluation.profile)
     return None if found is None else decoded(found)
 
 

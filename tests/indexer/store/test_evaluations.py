@@ -49,3 +49,9 @@ def test_the_newest_of_a_set_before_a_moment(kept: Database) -> None:
         assert evaluations.newest(session, "docs", "faq", 21.0) == SECOND
         assert evaluations.newest(session, "docs", "faq", 20.0, since=11.0) is None
         assert evaluations.newest(session, "docs", "none", 99.0) is None
+
+
+def test_the_newest_of_a_profile_is_not_that_of_another(kept: Database) -> None:
+    with kept.read() as session:
+        assert evaluations.newest(session, "docs", "faq", 21.0, profile="default") == FIRST
+        assert evaluations.newest(session, "docs", "faq", 21.0, profile="plain") is None
