@@ -349,10 +349,11 @@ def write_html(path: Path | None, evaluation: Evaluation) -> None:
     """Write the report of an evaluation, if a file is asked for. Raises: InputError if it cannot be written."""
     if path is None:
         return
+    from searchd.train.files import write_whole
     from web.report import render
 
     try:
-        path.write_text(render(evaluation), encoding="utf-8")
+        write_whole(path, render(evaluation).encode())
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -360,13 +361,14 @@ def write_html(path: Path | None, evaluation: Evaluation) -> None:
 def write_json(path: Path | None, found: Evaluation | Comparison, gates: list[Gate]) -> None:
     """Write what was found, with the gates, if a file is asked for. Raises: InputError if it cannot be written."""
     from searchd.evaluate.sentences import CLICKS, WEAK
+    from searchd.train.files import write_whole
 
     if path is None:
         return
     weak = {"grades": WEAK} if found.kind == CLICKS else {}
     body = {**msgspec.to_builtins(found), **weak, "gates": msgspec.to_builtins(gates)}
     try:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(body), indent=1))
+        write_whole(path, msgspec.json.format(msgspec.json.encode(body), indent=1))
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 
