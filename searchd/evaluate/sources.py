@@ -15,10 +15,11 @@ import msgspec
 
 from indexer.client import RemoteIndexer
 from indexer.errors import TransientError
-from indexer.lexical.query import MAX_QUERY_CHARS, MAX_QUERY_TERMS, parse_query
+from indexer.lexical.query import parse_query
 from indexer.scope import Scope
 from indexer.store import passages
 from indexer.types import RankedPassage
+from searchd.judge.given import within_limits
 from searchd.load import filled
 from searchd.operators import is_plain, meaning_of, obeying
 from searchd.services import Services
@@ -134,8 +135,3 @@ def bare_candidates(rankings: tuple[Ranking, ...]) -> dict[str, Candidate]:
             ranks.setdefault(passage.passage_id, {})[ranking.system] = rank
             documents[passage.passage_id] = passage.document_id
     return {name: Candidate(name, documents[name], {}, of) for name, of in ranks.items()}
-
-
-def within_limits(text: str) -> str:
-    """Return as many of a query's words as a query may have: judged sets of others know no limits."""
-    return " ".join(text[:MAX_QUERY_CHARS].split()[:MAX_QUERY_TERMS])

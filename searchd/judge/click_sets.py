@@ -18,6 +18,7 @@ from indexer.store.judged import CLICKS, JudgedQuery, Judgment
 from indexer.store.searches import Click, Search
 from searchd.judge.clicks import Pair, weak_grades
 from searchd.judge.impressions import Impression
+from searchd.judge.wording import folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,10 @@ def impressions_of(pages: Iterable[tuple[Search, Mapping[str, Click]]]) -> list[
     known = [(search, opened) for search, opened in pages if opened]
     spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for search, _ in known:
-        spellings[_folded(search.text)][search.text] += 1
-    names = {folded: min(texts, key=lambda text: (-texts[text], text)) for folded, texts in spellings.items()}
+        spellings[folded(search.text)][search.text] += 1
+    names = {one: min(texts, key=lambda text: (-texts[text], text)) for one, texts in spellings.items()}
     return [
-        _impression(names[_folded(search.text)], name, place, opened.get(name))
+        _impression(names[folded(search.text)], name, place, opened.get(name))
         for search, opened in known
         for place, name in enumerate(search.documents, start=search.first_rank)
         if name
@@ -80,10 +81,6 @@ def impressions_of(pages: Iterable[tuple[Search, Mapping[str, Click]]]) -> list[
 def query_id_of(text: str) -> str:
     """Return the id of a query in a set of clicks: of its text, so that it stays as the set is made anew."""
     return "c" + hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 def _impression(query: str, document_id: str, position: int, click: Click | None) -> Impression:
