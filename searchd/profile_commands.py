@@ -35,7 +35,7 @@ def profiles() -> None:
 @contextlib.contextmanager
 def opened(settings: Settings) -> Iterator[Database]:
     """Yield the database, beside a daemon or alone."""
-    database = open_database(settings.resolved_database_url)
+    database = open_database(settings.resolved_database_url, migrate=False)
     try:
         yield database
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from indexer.errors import InputError, NotFound
+from indexer.errors import ConfigError, InputError, NotFound
 from indexer.store import collections
 from indexer.store.database import open_database
 from searchd.__main__ import cli
@@ -64,3 +64,13 @@ def test_what_is_not_there_is_named() -> None:
     assert isinstance(refused("rollback", "--to", "4"), NotFound)
     assert isinstance(refused("rollback", "--to", "four"), InputError)
     assert isinstance(refused("apply", "quick", "--collection", "nowhere"), NotFound)
+
+
+def test_a_database_is_neither_made_nor_upgraded_beside_who_owns_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.setenv("SEARCHD_DATA_DIR", str(empty))
+    error = refused("list")
+    assert isinstance(error, ConfigError) and "is empty; `indexer add` fills it" in str(error)
