@@ -117,9 +117,9 @@ def profile_of(one: ProfileVersion) -> Profile:
 
 
 def body_of(profile: Profile) -> dict[str, object]:
-    """Return a profile as it is stored: as settings write it, what has its default left out."""
-    body = {name: value for name, value in _told(profile).items() if name != "stages"}
-    return body | {"stages": [_told(stage) for stage in profile.stages]}
+    """Return a profile as it is stored: all of it, so that a version stays what it was when defaults change."""
+    body: dict[str, object] = msgspec.to_builtins(profile)
+    return body
 
 
 def toml_of(name: str, profile: Profile) -> str:

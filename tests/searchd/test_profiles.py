@@ -107,6 +107,13 @@ def test_a_profile_is_read_back_from_its_body_and_from_its_toml(profile: Profile
     assert msgspec.convert(tomllib.loads(toml_of("tuned", profile))["profiles"]["tuned"], Profile) == profile
 
 
+def test_a_version_does_not_lean_on_defaults_that_may_change() -> None:
+    body = body_of(Profile())
+    assert set(body) == {field.name for field in msgspec.structs.fields(Profile)}
+    for stage in body["stages"]:  # type: ignore[attr-defined]
+        assert set(stage) == {field.name for field in msgspec.structs.fields(Stage)}
+
+
 def test_differences_name_settings_and_stages() -> None:
     found = differences(Profile(), TUNED)
     assert ("depth", "100", "50") in found
