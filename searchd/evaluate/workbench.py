@@ -17,7 +17,7 @@ import msgspec
 from indexer.apply import text_hash
 from indexer.client import RemoteIndexer
 from indexer.device import Device
-from indexer.errors import InputError, NotFound
+from indexer.errors import InputError, NotFound, TransientError
 from indexer.owner import Owner, running_daemon
 from indexer.scope import Scope
 from indexer.store import generations, passages, token_vectors, tokens
@@ -55,12 +55,15 @@ class Workbench:
         """Return what the systems find for a topic, `depth` passages each, with their texts and what is stored of them for
         the rerankers of these stages (default: the profile `default` of the settings).
 
-        Raises: TransientError if a system does not answer.
+        Raises: TransientError if a system does not answer, or if the collection was rebuilt since.
         """
         found = self.source.retrieve(topic.text, depth)
         started = time.monotonic()
         bare = bare_candidates(found.rankings)
         with self.database.read() as session:
+            live = generations.live(session, self.scope.collection)
+            if live is None or live.generation_id != self.generation_id:
+                raise TransientError(f"collection {self.scope.collection!r} was rebuilt meanwhile; begin again")
             loaded = passages.load(session, self.scope, self.generation_id, list(bare))
             read = [filled(bare[name], one) for name, one in loaded.items() if name not in found.excluded]
             hashes = [text_hash(passage_text(one)) for one in read]

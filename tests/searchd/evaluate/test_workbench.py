@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from litestar.testing import TestClient
 from sqlalchemy import update
 
 from indexer.client import RemoteIndexer
+from indexer.errors import TransientError
 from indexer.scope import Scope
 from indexer.store.tables import DocumentRow
 from searchd.api.schemas import SearchRequest
@@ -69,6 +71,11 @@ def test_what_a_reader_may_not_read_is_in_no_ranking(services: Services) -> None
     seen = {name.document_id for name in everybody.ask(Topic("1", "board papers about the budget")).passages.values()}
     more = {name.document_id for name in board.ask(Topic("1", "board papers about the budget")).passages.values()}
     assert seen < more
+
+
+def test_a_rebuild_meanwhile_is_told_and_not_measured_as_nothing_found(bench: Workbench) -> None:
+    with pytest.raises(TransientError, match="was rebuilt meanwhile"):
+        replace(bench, generation_id="the one before").ask(Topic("1", "valve of pump number 7"))
 
 
 @pytest.fixture(scope="module")
