@@ -47,6 +47,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Those that both answered."""
     left_out: int
     """Those that only one did."""
+    judged_pairs: tuple[int, int]
+    """How much was judged then: where that differs, so do figures of the same answers."""
     measures: tuple[MeasureComparison, ...]
     wins: tuple[QueryComparison, ...]
     """The queries that `after` answers better, the greatest gain first."""
@@ -80,6 +82,7 @@ def compare(before: Evaluation, after: Evaluation) -> Comparison:
         kind=after.kind,
         queries=len(both),
         left_out=len({one.query_id for one in (*before.queries, *after.queries)}) - len(both),
+        judged_pairs=(before.judged_pairs, after.judged_pairs),
         measures=tuple(_compare_measure(name, both) for name in MEASURES),
         wins=tuple(_query(was, now) for was, now in moved if now.default[MAIN] > was.default[MAIN]),
         losses=tuple(_query(was, now) for was, now in moved if now.default[MAIN] < was.default[MAIN]),

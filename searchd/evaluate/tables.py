@@ -67,6 +67,12 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
         f"{MAIN} of {counted(comparison.queries, 'query', 'queries')}: {len(comparison.wins)} better, "
         f"{len(comparison.losses)} worse, {same} the same{left}"
     )
+    was, now = comparison.judged_pairs
+    if was != now:
+        yield (
+            f"Not of the same judgments: {was:,} judged pairs before, {now:,} after; what was judged in between moves "
+            "figures too"
+        )
     yield from _queries("better", comparison.wins)
     yield from _queries("worse", comparison.losses)
 
