@@ -92,7 +92,7 @@ def cascade_systems(traces: Sequence[Trace], profile: Profile) -> list[SystemRun
         steps = [trace.steps[: count + 1] for trace in traces]
         name = " + ".join((base, *names[:count]))
         before = " + ".join((base, *names[: count - 1]))
-        found.append(of_steps(name, traces, steps, names[:count], before, said_of_short(traces, count)))
+        found.append(of_steps(name, traces, steps, names[:count], before, said_of_stage(traces, count)))
     whole = [trace.steps for trace in traces]
     last = found[-1].name if found else base
     note = "; ".join(filter(None, (f"the same as {last}", found[-1].note if found else "")))
@@ -123,6 +123,22 @@ def said_of_short(traces: Sequence[Trace], count: int) -> str:
     if not short:
         return ""
     return f"{short[0].name} did not do all of its work in {len(short)} of {len(traces)} queries ({short[0].short})"
+
+
+def said_of_late(traces: Sequence[Trace], count: int) -> str:
+    """Say in how many queries the stage at this place took longer than a search lets it; empty: in none."""
+    late = sum(trace.steps[count].late for trace in traces)
+    if not late:
+        return ""
+    name = traces[0].steps[count].name
+    return (
+        f"{name} took longer than its budget in {late} of {len(traces)} queries: a search would have stopped it there"
+    )
+
+
+def said_of_stage(traces: Sequence[Trace], count: int) -> str:
+    """Return all that is to be known of the stage at this place."""
+    return "; ".join(filter(None, (said_of_short(traces, count), said_of_late(traces, count))))
 
 
 def fusion_words(profile: Profile) -> str:

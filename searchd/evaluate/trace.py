@@ -31,6 +31,8 @@ class Step:
     """Documents of which a passage has a score of this stage."""
     short: str = ""
     """Why a stage did not do all of its work; empty: it did."""
+    late: bool = False
+    """Whether a stage took longer than its budget, at which a search would have stopped it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ def step_after(
     seen = frozenset(one.document_id for one in ordered if name in one.scores)
     pairs = report.of - report.saved if report.status == FULL else report.scored
     short = "" if report.status == FULL else f"{report.status}: {report.reason}"
-    return Step(name, document_order(order), report.ms, pairs, seen, short)
+    late = report.ms > stages[number].budget_ms
+    return Step(name, document_order(order), report.ms, pairs, seen, short, late)
 
 
 def order_after(
