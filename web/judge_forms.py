@@ -17,7 +17,7 @@ from litestar.di import NamedDependency
 from litestar.response import Redirect
 from sqlalchemy.orm import Session
 
-from indexer.errors import InputError
+from indexer.errors import Forbidden, InputError
 from indexer.scope import Scope
 from indexer.store import judged
 from indexer.store.judged import MAX_GRADE, JudgedQuery, Judgment
@@ -131,13 +131,19 @@ def _again(services: Services, caller: Caller, filled: Proposing) -> Any:
 
 
 def _propose(services: Services, caller: Caller, filled: Proposing) -> int:
-    """Return how many queries are new. What is slow is read before the writing transaction begins."""
+    """Return how many queries are new. What is slow is read before the writing transaction begins.
+
+    Every judge of a set reads its queries: headings are of what everybody may read, and what everybody searched for is
+    handed out by who may write. Raises: InputError; Forbidden.
+    """
+    if filled.origin == LOG and not caller.may_write:
+        raise Forbidden("the log has what everybody searched for: taking queries from it needs a key that may write")
     if not 1 <= filled.count <= MOST:
         raise InputError(f"1 to {MOST:,} queries can be added at once, not {filled.count:,}")
     with services.engine.database.read() as session:
         if filled.collection not in collections_for(session, caller):
             raise InputError(f"there is no collection {filled.collection[:80]!r}")
-        proposed = _proposed(session, Scope.of(filled.collection, caller.principals), filled)
+        proposed = _proposed(session, Scope.of(filled.collection), filled)
     with services.engine.database.session() as session:
         now = services.engine.clock()
         _, added = judging.extend(session, filled.collection, filled.name, proposed, filled.count, now)

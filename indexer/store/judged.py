@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import func, select, update
@@ -214,12 +215,18 @@ def judgments(session: Session, set_id: str, query_id: str | None = None) -> lis
 def put_judgments(session: Session, set_id: str, given: Iterable[Judgment]) -> int:
     """Write judgments, in place of what the same documents and passages had; the last of several counts. Return how many.
 
-    Their queries have to be in the set. Raises: InputError for a grade that is not 0 to 3.
+    What each replaces is kept beside it, for `take_back`. Their queries have to be in the set. Raises: InputError for a
+    grade that is not 0 to 3.
     """
     rows = {(one.query_id, one.document_id, one.passage_id): _row(set_id, one) for one in given}
     for some in batches(list(rows.values()), 500):
         insert = insert_into(session, JudgmentRow)
-        said = {name: insert.excluded[name] for name in ("grade", "judge", "judged_at")}
+        said: dict[str, Any] = {name: insert.excluded[name] for name in ("grade", "judge", "judged_at")}
+        said |= {
+            "replaced_grade": JudgmentRow.grade,
+            "replaced_judge": JudgmentRow.judge,
+            "replaced_at": JudgmentRow.judged_at,
+        }
         key = ["set_id", "query_id", "document_id", "passage_id"]
         session.execute(insert.on_conflict_do_update(index_elements=key, set_=said), list(some))
     return len(rows)
@@ -239,14 +246,25 @@ def _row(set_id: str, one: Judgment) -> dict[str, object]:
     }
 
 
-def remove_judgment(session: Session, set_id: str, query_id: str, document_id: str, passage_id: str = "") -> None:
-    """Take a judgment back."""
+def take_back(session: Session, set_id: str, query_id: str, document_id: str, passage_id: str = "") -> None:
+    """Take a judgment back: what it replaced is there again, else nothing."""
+    this = (
+        JudgmentRow.set_id == set_id,
+        JudgmentRow.query_id == query_id,
+        JudgmentRow.document_id == document_id,
+        JudgmentRow.passage_id == passage_id,
+    )
+    session.execute(sql_delete(JudgmentRow).where(*this, JudgmentRow.replaced_grade.is_(None)))
     session.execute(
-        sql_delete(JudgmentRow).where(
-            JudgmentRow.set_id == set_id,
-            JudgmentRow.query_id == query_id,
-            JudgmentRow.document_id == document_id,
-            JudgmentRow.passage_id == passage_id,
+        update(JudgmentRow)
+        .where(*this)
+        .values(
+            grade=JudgmentRow.replaced_grade,
+            judge=JudgmentRow.replaced_judge,
+            judged_at=JudgmentRow.replaced_at,
+            replaced_grade=None,
+            replaced_judge=None,
+            replaced_at=None,
         )
     )
 

@@ -80,6 +80,10 @@ class JudgmentRow(Base):
     judge: Mapped[str] = mapped_column(String(64))
     """Who or what judged: a key's name, `local` (the user of this machine), `file`, `clicks`."""
     judged_at: Mapped[float] = mapped_column(Float)
+    replaced_grade: Mapped[int | None] = mapped_column(Integer)
+    """What this one replaced, and who had given it when: taken back, it is there again. None: nothing."""
+    replaced_judge: Mapped[str | None] = mapped_column(String(64))
+    replaced_at: Mapped[float | None] = mapped_column(Float)
 
 
 class SearchRow(Base):

@@ -61,6 +61,9 @@ def judged() -> None:
         sa.Column("grade", sa.Integer(), nullable=False),
         sa.Column("judge", sa.String(length=64), nullable=False),
         sa.Column("judged_at", sa.Float(), nullable=False),
+        sa.Column("replaced_grade", sa.Integer(), nullable=True),
+        sa.Column("replaced_judge", sa.String(length=64), nullable=True),
+        sa.Column("replaced_at", sa.Float(), nullable=True),
         sa.ForeignKeyConstraint(
             ["set_id", "query_id"],
             ["judged_queries.set_id", "judged_queries.query_id"],

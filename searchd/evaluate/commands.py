@@ -151,13 +151,16 @@ def measure_one(settings: Settings, asked: Asked) -> list[Gate]:
     passed: list[Gate] = []
     with opened(settings, asked) as (data, bench):
         (found,) = measured(asked, data, bench, [asked.profile])
-        before = None if asked.dataset else stored.before(bench.database, found.evaluation)
-    evaluation = found.evaluation
-    if asked.min_ndcg is not None:
-        passed.append(gates.least_ndcg(evaluation, asked.min_ndcg))
-    if asked.max_drop is not None:
-        comparison = None if before is None else compare(before, evaluation)
-        passed.append(gates.most_drop(comparison, asked.max_drop))
+        evaluation = found.evaluation
+        if asked.min_ndcg is not None:
+            passed.append(gates.least_ndcg(evaluation, asked.min_ndcg))
+        if asked.max_drop is not None:
+            before = stored.before(bench.database, evaluation)
+            passed.append(gates.most_drop(None if before is None else compare(before, evaluation), asked.max_drop))
+        failed = tuple(gate.name for gate in passed if not gate.passed)
+        evaluation = msgspec.structs.replace(evaluation, failed_gates=failed)
+        if not asked.dataset:
+            stored.keep(bench.database, evaluation)
     show(evaluation)
     if asked.runs is not None:
         write_runs(asked.runs, found.runs, data)
@@ -194,7 +197,10 @@ def pair(settings: Settings, asked: Asked) -> tuple[Evaluation, Evaluation]:
     now, kept = [name for name in others if name in known], [name for name in others if name not in known]
     if now:
         with opened(settings, asked) as (data, bench):
-            found |= {one.evaluation.profile: one.evaluation for one in measured(asked, data, bench, now)}
+            made = [one.evaluation for one in measured(asked, data, bench, now)]
+            found |= {one.profile: one for one in made}
+            for one in made if not asked.dataset else ():
+                stored.keep(bench.database, one)
             found |= {name: stored.find(bench.database, data.collection, data.name, name) for name in kept}
     elif kept:
         with database_of(settings) as database:
@@ -262,8 +268,7 @@ def only_set(database: Any, collection: str) -> str:
 
 
 def measured(asked: Asked, data: JudgedData, bench: Workbench, names: list[str]) -> list[Measured]:
-    """Measure profiles; what was measured of a stored set is kept. Raises: NotFound, naming the profiles there are."""
-    from searchd.evaluate import stored
+    """Measure profiles. Raises: NotFound, naming the profiles there are."""
     from searchd.evaluate.measuring import measure
     from searchd.profiles import Profiles
 
@@ -276,11 +281,7 @@ def measured(asked: Asked, data: JudgedData, bench: Workbench, names: list[str])
             raise NotFound(f"there is no profile {name[:80]!r}; there are: {there}", code="unknown_profile")
         chosen[name] = profile
     with bars() as progress:
-        found = [with_version(one, profiles) for one in measure(data, bench, chosen, progress.report)]
-    if not asked.dataset:
-        for one in found:
-            stored.keep(bench.database, one.evaluation)
-    return found
+        return [with_version(one, profiles) for one in measure(data, bench, chosen, progress.report)]
 
 
 def with_version(one: Measured, profiles: Profiles) -> Measured:

@@ -134,6 +134,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """Fingerprint of each stage's reranker."""
     documents: int
     judged_pairs: int
+    failed_gates: tuple[str, ...] = ()
+    """Gates that it did not pass: no later evaluation is held against it."""
     beside_daemon: bool
     """Whether a daemon was serving meanwhile, which makes times longer."""
     systems: tuple[SystemFigures, ...]

@@ -78,11 +78,17 @@ def day_start(name: str) -> datetime:
 
 
 def before(database: Database, evaluation: Evaluation) -> Evaluation | None:
-    """Return the newest evaluation of the same set and profile that was kept before this one, None if there is none."""
-    of = (evaluation.collection, evaluation.set_name, evaluation.evaluated_at)
-    with database.read() as session:
-        found = evaluations.newest(session, *of, profile=evaluation.profile)
-    return None if found is None else decoded(found)
+    """Return the newest evaluation of the same set and profile that was kept before this one; None if there is none.
+
+    One that failed a gate is passed over: a drop would else be one for a single run, and then what is usual.
+    """
+    of, when = (evaluation.collection, evaluation.set_name), evaluation.evaluated_at
+    while True:
+        with database.read() as session:
+            found = evaluations.newest(session, *of, when, profile=evaluation.profile)
+        if found is None or not found.body.get("failed_gates"):
+            return None if found is None else decoded(found)
+        when = found.evaluated_at
 
 
 def newest_first(database: Database, collection: str, set_name: str | None) -> list[Listed]:

@@ -77,10 +77,10 @@ def grades_of(session: Session, one: JudgedSet, query_id: str) -> dict[str, int]
 
 
 def take_back(session: Session, one: JudgedSet, judge: str) -> Judgment | None:
-    """Remove what this judge judged last in a set, and return it; None if there is nothing of his."""
+    """Take back what this judge judged last in a set, and return it; None if there is nothing of his."""
     last = judged.last_judgment(session, one.set_id, judge)
     if last is not None:
-        judged.remove_judgment(session, one.set_id, last.query_id, last.document_id, last.passage_id)
+        judged.take_back(session, one.set_id, last.query_id, last.document_id, last.passage_id)
     return last
 
 

@@ -35,7 +35,12 @@ MOST, USUAL = 1000, 60
 @click.option(
     "--queries", "count", type=click.IntRange(1, MOST), help=f"Queries to add at most ({USUAL}; of a file all)."
 )
-@click.option("--as", "principals", multiple=True, help="Headings of what this principal may read too; repeatable.")
+@click.option(
+    "--as",
+    "principals",
+    multiple=True,
+    help="Headings of what this principal may read too: every judge of the set will see them.",
+)
 @click.option("--host", help="Address to bind where no daemon runs; 127.0.0.1 unless told otherwise.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to bind then (8000); 0 takes any free one.")
 def judge(

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 from playwright.sync_api import Page, expect
 
+from indexer.scope import Scope
 from indexer.store import judged
 from indexer.store.judged import CLICKS, JudgedSet, Judgment
-from searchd.judge import judging, wording
+from searchd.judge import judging, proposals, wording
 from searchd.services import Services
 from searchd.settings import Key
 from tests.web.conftest import Watch
@@ -263,3 +264,23 @@ def test_a_mere_reader_sees_no_buttons_and_may_send_nothing(keyed: str, fresh: J
             form = {"collection": "default", "set": "faq", "origin": "headings"}
             answer = httpx.post(keyed + path, data=form, headers=headers, timeout=60, trust_env=False)
             assert answer.status_code == (403 if headers else 401), path
+
+
+def test_queries_that_all_judges_see_come_from_public_documents_and_from_no_log_of_others(
+    services: Services, keyed: str
+) -> None:
+    headers = {"Authorization": f"Bearer {ANN.secret}"}
+    form = {"collection": "default", "set": "shared", "origin": "headings", "count": "1000"}
+    answer = httpx.post(f"{keyed}/judge/sets", data=form, headers=headers, timeout=60, trust_env=False)
+    assert answer.status_code == 303
+    with services.engine.database.session() as session:
+        one = judged.get(session, "default", "shared")
+        texts = " ".join(query.text.lower() for query in judged.queries(session, one.set_id))
+        judged.delete(session, one.set_id)
+        own = proposals.of_headings(session, Scope.of("default", ["hr"]), 1000)
+    assert "argparse" in texts and "salar" not in texts
+    assert "salar" in " ".join(query.text.lower() for query in own)
+    refused = httpx.post(
+        f"{keyed}/judge/sets", data=form | {"origin": "log"}, headers=headers, timeout=60, trust_env=False
+    )
+    assert (refused.status_code, "a key that may write" in refused.text) == (422, True)

@@ -46,10 +46,12 @@ def test_a_judgment_given_again_replaces_the_one_before_and_can_be_taken_back(da
         assert judged.last_judgment(session, one.set_id, "ann") == of_passage
         assert judged.last_judgment(session, one.set_id, "eve") is None
         assert judged.counts(session, one.set_id) == SetCounts(2, 1, 2, 1)
-    with database.session() as session:
-        judged.remove_judgment(session, one.set_id, "q1", "d1")
+    for left in ([first, of_passage], [of_passage]):
+        with database.session() as session:
+            judged.take_back(session, one.set_id, "q1", "d1")
+        with database.read() as session:
+            assert judged.judgments(session, one.set_id, "q1") == left
     with database.read() as session:
-        assert judged.judgments(session, one.set_id, "q1") == [of_passage]
         assert judged.judgments(session, one.set_id, "q2") == []
 
 
