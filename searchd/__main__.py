@@ -132,9 +132,9 @@ cli.add_command(judge)
 def run_command(command: Callable[[], object], program: str) -> int:
     """Run a click command; errors made on purpose become one line. Return the exit status."""
     try:
-        command()
-    except click.exceptions.Exit as ended:
-        return ended.exit_code
+        ended = command()
+    except click.exceptions.Exit as error:
+        return error.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
         return 130
     except click.ClickException as error:
@@ -143,7 +143,7 @@ def run_command(command: Callable[[], object], program: str) -> int:
     except SearchdError as error:
         console.print(f"{program}: {escape(str(error))}", highlight=False, soft_wrap=True)
         return 2 if isinstance(error, InputError | ConfigError | StaleIndex) else 1
-    return 0
+    return ended if isinstance(ended, int) else 0  # outside its standalone mode, click returns what `context.exit` was given
 
 
 def main() -> None:
