@@ -18,14 +18,17 @@ import msgspec
 
 from indexer.engine import Engine
 from indexer.errors import InputError
+from indexer.formats.jsonl import identifier
 from indexer.ingest import accept
 from indexer.scope import Scope
+from indexer.status import task_of
 from indexer.types import DEFAULT_COLLECTION, SourceFile
 from indexer.worker import Worker
 from searchd.evaluate.types import JudgedData, Topic, first_queries
 from searchd.evaluate.workbench import Workbench, of_services
 from searchd.judge import beir
 from searchd.judge.given import Problems
+from searchd.judge.jsonl import DECODE_FAILURES
 from searchd.metrics import LogMetrics
 from searchd.pipeline import SearchPipeline
 from searchd.query_log import QueryLog
@@ -37,6 +40,7 @@ from searchd.services import Services
 from searchd.settings import Settings
 
 CORPUS, QUERIES, SPLIT = "corpus.jsonl", beir.QUERIES, beir.SPLIT
+BOM = b"\xef\xbb\xbf"
 DOCUMENTS_AT_ONCE = 2000
 JUDGED = "judged"
 
@@ -58,11 +62,32 @@ def read_dataset(folder: Path, split: str = SPLIT, *, complete: bool = False, li
 
 def read_rows(path: Path, needed: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects of a file. Raises: InputError naming the line that is none, or lacks a field."""
+    return (row for _, row in _numbered(path, needed))
+
+
+def read_documents(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield a folder's documents. Raises: InputError naming the line of one that cannot be indexed, or that comes twice."""
+    first: dict[str, str] = {}
+    for where, row in _numbered(folder / CORPUS, ("_id", "text")):
+        try:
+            name = identifier(row["_id"])
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+        if name is None or not isinstance(row["text"], str) or not isinstance(row.get("title") or "", str):
+            raise InputError(f"{where}: _id is a string or a whole number, text and title are strings")
+        if first.setdefault(name, where) != where:
+            raise InputError(f"{where}: document {name[:80]!r} stands on {first[name].rpartition(', ')[2]} too")
+        yield row
+
+
+def _numbered(path: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _row(line, needed, f"{path}, line {number}")
+                text = line.removeprefix(BOM) if number == 1 else line
+                if text.strip():
+                    where = f"{path}, line {number}"
+                    yield where, _row(text, needed, where)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -70,7 +95,7 @@ def read_rows(path: Path, needed: Sequence[str]) -> Iterator[dict[str, Any]]:
 def _row(line: bytes, needed: Sequence[str], where: str) -> dict[str, Any]:
     try:
         row = msgspec.json.decode(line, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DECODE_FAILURES as error:
         raise InputError(f"{where}: {error}") from error
     lacking = [name for name in needed if name not in row]
     if lacking:
@@ -80,7 +105,7 @@ def _row(line: bytes, needed: Sequence[str], where: str) -> dict[str, Any]:
 
 def index_corpus(engine: Engine, folder: Path, progress: Callable[[int], None] = lambda done: None) -> None:
     """Index a folder's documents as they would be added. Told how many are in. Raises: InputError naming a bad line."""
-    rows = iter(read_rows(folder / CORPUS, ("_id", "text")))
+    rows = read_documents(folder)
     worker, done = Worker(engine), 0
     try:
         for number in itertools.count():
@@ -88,13 +113,21 @@ def index_corpus(engine: Engine, folder: Path, progress: Callable[[int], None] =
             if not some:
                 break
             source = SourceFile(uri=f"corpus:{number}", name=f"corpus-{number}.jsonl", content=lines_of(some))
-            accept(engine.database, engine.settings, DEFAULT_COLLECTION, [source], time.time())
+            taken = accept(engine.database, engine.settings, DEFAULT_COLLECTION, [source], time.time())
             worker.run_until_idle()
+            _check(engine, folder, taken.task_id)
             done += len(some)
             progress(done)
     finally:
         worker.stop()
     engine.refresh()
+
+
+def _check(engine: Engine, folder: Path, task_id: str) -> None:
+    """Refuse to measure on a part of the documents. Raises: InputError saying what could not be indexed."""
+    task = task_of(engine.database, task_id)
+    if task is not None and task.errors:
+        raise InputError(f"{folder / CORPUS} cannot be indexed: {task.errors[0].message}")
 
 
 def lines_of(rows: Sequence[dict[str, Any]]) -> bytes:
