@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,7 +56,7 @@ class Asked:
     @property
     def dataset(self) -> Path | None:
         """The BEIR folder that is asked for, None if it is a stored set."""
-        return Path(self.name) if self.name and (Path(self.name) / QUERIES).is_file() else None
+        return Path(self.name) if self.name and os.path.isfile(Path(self.name) / QUERIES) else None
 
 
 @click.command("eval")

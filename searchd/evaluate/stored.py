@@ -15,6 +15,7 @@ from indexer.store import evaluations
 from indexer.store.database import Database
 from indexer.store.evaluations import StoredEvaluation
 from searchd.evaluate.evaluation import Evaluation, SystemFigures
+from searchd.evaluate.measures import MAIN
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -109,6 +110,13 @@ def decoded(one: StoredEvaluation) -> Evaluation:
 def read_file(path: Path) -> Evaluation:
     """Return the evaluation of a JSON file. Raises: InputError naming the file."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Evaluation)
-    except (OSError, msgspec.DecodeError) as error:
+        found = msgspec.json.decode(path.read_bytes(), type=Evaluation)
+        datetime.fromtimestamp(found.evaluated_at, UTC)
+    except (OSError, ValueError, OverflowError, RecursionError) as error:  # msgspec's own are ValueErrors
         raise InputError(f"{path} is no evaluation as `searchd eval --json` writes it: {error}") from error
+    told = (*(one.metrics for one in found.systems), *(one.default for one in found.queries if one.default))
+    if any(MAIN not in figures for figures in told):
+        raise InputError(
+            f"{path} is no evaluation as `searchd eval --json` writes it: there are figures without {MAIN}"
+        )
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
 from searchd.evaluate.comparison import Comparison, QueryComparison, name_of, when
@@ -93,8 +94,8 @@ def list_table(listed: Sequence[Listed]) -> Table:
         table.add_row(
             stored.evaluation_id[:8],
             when(stored.evaluated_at),
-            stored.set_name,
-            stored.profile,
+            escape(stored.set_name),
+            escape(stored.profile),
             f"{len(summary.queries):,}",
             "" if served is None else with_interval(served),
             WEAK if summary.kind == CLICKS else "judged",

@@ -147,8 +147,26 @@ def test_what_cannot_work_is_refused_before_anything_is_measured(data_dir: Path,
     assert "there are: default, lexical" in str(run("--profile", "none").exception)
     assert "`searchd eval --list` names them" in str(run("--compare", "abcdef", "fedcba").exception)
     assert "no evaluation of 1999-01-01" in str(run("--compare", "1999-01-01", "1999-01-02").exception)
+    assert "has no judged set" in str(run("a" * 300).exception)
     (tmp_path / "a.json").write_text("{}")
     assert "is no evaluation as" in str(run("--compare", str(tmp_path / "a.json"), "fedcba").exception)
+
+
+def test_a_file_that_is_no_evaluation_is_refused_whatever_is_in_it(
+    data_dir: Path, first: tuple[Result, Evaluation, dict[str, object]], tmp_path: Path
+) -> None:
+    sound = (data_dir / "first.json").read_bytes()
+    without = msgspec.structs.replace(first[1], systems=(msgspec.structs.replace(first[1].systems[0], metrics={}),))
+    for content in (
+        sound.replace(b'"small"', b'"\xff"'),
+        b'{"other": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        msgspec.json.encode(msgspec.structs.replace(first[1], evaluated_at=1e300)),
+        msgspec.json.encode(msgspec.structs.replace(first[1], evaluated_at=-1e14)),
+        msgspec.json.encode(without),
+        sound.replace(b'"nDCG@10"', b'"nDCG"'),
+    ):
+        (tmp_path / "a.json").write_bytes(content)
+        assert "is no evaluation as" in str(run("--compare", str(tmp_path / "a.json"), "fedcba").exception)
 
 
 def test_a_set_is_named_where_the_collection_has_several_or_none(data_dir: Path) -> None:
@@ -187,5 +205,17 @@ def test_a_beir_folder_is_measured_in_an_index_of_its_own_and_nothing_of_it_is_k
     refused = run(str(tmp_path), "--max-drop", "0.1")
     assert refused.exit_code == 2 and "evaluations of folders are not kept" in refused.output
     assert "there are: test" in str(run(str(tmp_path), "--split", "dev").exception)
+    corpus = (tmp_path / "corpus.jsonl").read_text()
+    for wrong, said in (
+        ({"_id": "pump", "text": "Again."}, "line 11: document 'pump' stands on line 1 too"),
+        ({"_id": None, "text": "x"}, "line 11: _id is a string or a whole number"),
+        ({"_id": "", "text": "x"}, "line 11: id has 1 to 512 printable characters"),
+        ({"_id": "x", "text": 5}, "line 11: _id is"),
+        ({"_id": "x", "text": "x", "title": ["x"]}, "line 11: _id is"),
+    ):
+        (tmp_path / "corpus.jsonl").write_text(f"\ufeff{corpus}\n{json.dumps(wrong)}")
+        assert said in str(run(str(tmp_path)).exception)
+    (tmp_path / "corpus.jsonl").write_text(f'{{"_id": "x", "text": "x", "more": {"[" * 10_000}{"]" * 10_000}}}')
+    assert "line 1: " in str(run(str(tmp_path)).exception)
     (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq0 pump 1\n")
     assert "nothing was measured: 1 mistake\nqrels/test.tsv line 2: 1 fields" in str(run(str(tmp_path)).exception)
