@@ -5,6 +5,7 @@ Read are the queries that the split judges. `corpus.jsonl` is not looked at: doc
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +50,7 @@ def read_folder(folder: Path, split: str, problems: Problems) -> Given:
 def qrels_of(folder: Path, split: str) -> Path:
     """Return the file of a split. Raises: InputError naming the splits there are."""
     path = folder / "qrels" / f"{split}.tsv"
-    if not path.is_file():
+    if not os.path.isfile(path):
         there = ", ".join(sorted(one.stem for one in (folder / "qrels").glob("*.tsv"))) or "none"
         raise InputError(f"{folder} has no judgments of split {split!r} (qrels/{split}.tsv); there are: {there}")
     return path

@@ -10,6 +10,7 @@ Nothing is guessed from what is in a file.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ WRITTEN = tuple(name for name, one in FORMATS.items() if one.files_of is not Non
 def format_of(path: Path) -> str:
     """Return the name of the format that a path has by its shape. Raises: InputError if it has none."""
     ending = path.suffix.lower()
-    if path.is_dir() or (not ending and not path.exists()):
+    if os.path.isdir(path) or (not ending and not os.path.exists(path)):  # which a name that is too long does not break
         return "beir"
     for name, one in FORMATS.items():
         if ending in one.endings:
@@ -87,7 +88,7 @@ def write_set(content: SetContent, path: Path, name: str | None = None, *, overw
     if files_of is None:
         raise InputError(f"sets are written as {', '.join(WRITTEN)}; clicks are only read")
     files = files_of(content, path)
-    there = [str(one) for one in files if one.exists()]
+    there = [str(one) for one in files if os.path.exists(one)]
     if there and not overwrite:
         raise Conflict(f"{', '.join(there)} would be overwritten; --overwrite does that")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ def read_file(path: Path, topics: Path | None, problems: Problems) -> Given:
     Topics that lie beside the qrels as an export writes them need not be named. Raises: InputError naming lines.
     """
     draft = Draft(problems)
-    found = topics or (beside(path) if beside(path).is_file() else None)
+    found = topics or (beside(path) if os.path.isfile(beside(path)) else None)
     for where, query_id, text in read_topics(found, problems) if found else ():
         draft.add_query(where, query_id, text)
     name = path.name if found else ""

@@ -262,3 +262,12 @@ def test_any_set_comes_back_from_json_lines_and_qrels(texts: dict[str, str], dat
     }
     assert found == expected
     problems.check()
+
+
+def test_a_name_that_is_too_long_for_any_file_is_told(tmp_path: Path) -> None:
+    for name in ("a" * 300, "a" * 300 + ".jsonl"):
+        with pytest.raises(InputError, match="cannot be written: File name too long"):
+            write_set(CONTENT, tmp_path / name)
+    write_set(CONTENT, tmp_path / "set")
+    with pytest.raises(InputError, match="there are: test"):
+        read_set(tmp_path / "set", asked=ReadOptions(split="a" * 300))
