@@ -26,7 +26,7 @@ HOW = "Set log_queries to true and restart the daemon; what is opened from then 
 @click.argument("name", metavar="SET")
 @click.option("--collection", default="default", show_default=True)
 @click.option(
-    "--since", "since_days", type=click.IntRange(1), help="Of the last so many days; else of all that is kept."
+    "--since", "since_days", type=click.IntRange(1, 36_500), help="Of the last so many days; else of all that is kept."
 )
 def clicks(name: str, collection: str, since_days: int | None) -> None:
     """Make weak grades of what readers opened: SET is of kind clicks, and never mixed with judgments."""
