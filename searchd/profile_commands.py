@@ -105,7 +105,7 @@ def rollback(name: str, version: str | None, collection: str) -> None:
         wanted = earlier(store.versions(session, collection, name), version, collection, name)
         store.activate(session, collection, name, wanted)
     serves = "the settings' profile" if wanted is None else f"version {wanted}"
-    output.print(f"Profile {name!r} of {collection!r}: {serves} is in force.", highlight=False)
+    output.print(f"Profile {name!r} of {collection!r}: {serves} is in force.", highlight=False, markup=False)
 
 
 @profiles.command()

@@ -5,6 +5,7 @@ What a profile holds is searchd's matter; here it is JSON with a reason. At most
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,13 @@ from typing import Any
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
-from indexer.errors import NotFound
+from indexer.errors import InputError, NotFound
 from indexer.store import collections
 from indexer.store.judged_tables import ProfileVersionRow
 from indexer.store.values import storable
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""What `searchd.toml` takes as `[profiles.NAME]` without quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,12 @@ def apply(
 ) -> int:
     """Store a profile as the next version of its name and make it the active one; return the version, from 1.
 
-    Raises: NotFound for a collection that does not exist.
+    Raises: NotFound for a collection that does not exist; InputError for a name that cannot be one.
     """
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"profile {name[:80]!r}: a name has 1 to 64 characters: letters, digits and, not at its beginning, `-_`"
+        )
     if not collections.lock(session, collection):
         raise NotFound(f"there is no collection {collection!r}")
     last = session.scalar(

@@ -74,3 +74,9 @@ def test_a_database_is_neither_made_nor_upgraded_beside_who_owns_it(
     monkeypatch.setenv("SEARCHD_DATA_DIR", str(empty))
     error = refused("list")
     assert isinstance(error, ConfigError) and "is empty; `indexer add` fills it" in str(error)
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "[/b]", "a.b", "_a", "a" * 65])
+def test_a_profile_that_searchd_toml_could_not_name_is_refused(name: str) -> None:
+    assert isinstance(refused("apply", "quick", "--name", name), InputError)
+    assert "the settings' profile is in force" in run("rollback", name, "--to", "settings")
