@@ -170,9 +170,9 @@ def media_type_of(request: AnyRequest) -> str:
 
 def given_of(body: bytes, media_type: str) -> Given:
     """Return what a body says. Raises: InputError naming entries or lines; LimitError for JSON that nests too deeply."""
-    check_depth(body)
-    if media_type == LINES:
+    if media_type == LINES:  # of which each is decoded by itself, into fields that cannot nest
         return jsonl.read(jsonl.numbered(body.split(b"\n")), Problems())
+    check_depth(body)
     try:
         return jsonl.read(jsonl.entries(body), Problems())
     except msgspec.ValidationError:

@@ -90,3 +90,10 @@ def test_sets_of_collections_that_do_not_exist_and_mixed_kinds_are_refused(write
     assert writer.post("/api/judged/default/weak?judge=clicks", json=[row]).json()["set"]["kind"] == "clicks"
     assert problem(writer.post("/api/judged/default/weak", json=[row]))["status"] == 409
     assert problem(writer.get("/api/judged/default/weak?format=csv"))["code"] == "invalid_parameter"
+
+
+def test_lines_that_are_cut_off_are_named_however_many_there_are(writer: Client) -> None:
+    cut_off = b'{"query": ["a"\n' * 40 + b"[" * 10_000
+    refused = problem(writer.post("/api/judged/default/cut-off", content=cut_off, headers=LINES))
+    assert (refused["status"], refused["code"]) == (422, "bad_lines")
+    assert "41 mistakes\nline 1: " in refused["detail"]
