@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -33,6 +34,9 @@ from searchd.train.commands import train
 
 if TYPE_CHECKING:
     from searchd.services import Services
+
+_NOT_DECODED = re.compile("[\udc80-\udcff]")
+"""What Python makes of bytes of the command line that are no UTF-8."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -140,10 +144,18 @@ def run_command(command: Callable[[], object], program: str) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except UnicodeEncodeError as error:
+        if not _NOT_DECODED.search(error.object):
+            raise
+        said = f"{error.object[:80]!r} is no UTF-8, which names and texts have to be"
+        console.print(f"{program}: {escape(said)}", highlight=False, soft_wrap=True)
+        return 2
     except SearchdError as error:
         console.print(f"{program}: {escape(str(error))}", highlight=False, soft_wrap=True)
         return 2 if isinstance(error, InputError | ConfigError | StaleIndex) else 1
-    return ended if isinstance(ended, int) else 0  # outside its standalone mode, click returns what `context.exit` was given
+    return (
+        ended if isinstance(ended, int) else 0
+    )  # outside its standalone mode, click returns what `context.exit` was given
 
 
 def main() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import pytest
 
-from searchd.__main__ import run_command
+from indexer.store.database import open_database
+from searchd.__main__ import cli, run_command
 
 
 @pytest.mark.parametrize("status", [0, 1, 3])
@@ -16,3 +19,13 @@ def test_the_status_that_a_command_exits_with_is_the_program_s(status: int) -> N
         context.exit(status)
 
     assert run_command(lambda: ends([], standalone_mode=False), "searchd") == status
+
+
+def test_a_name_that_is_no_utf8_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_database(f"sqlite:///{tmp_path / 'searchd.db'}").close()
+    monkeypatch.setenv("SEARCHD_DATABASE_URL", f"sqlite:///{tmp_path / 'searchd.db'}")
+    asked = ["judged", "list", "--collection", "faq\udcff"]
+    assert run_command(lambda: cli(asked, standalone_mode=False), "searchd") == 2
+    assert capsys.readouterr().err == "searchd: 'faq\\udcff' is no UTF-8, which names and texts have to be\n"
