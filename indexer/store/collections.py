@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from indexer.errors import InputError, NotFound
 from indexer.store.database import insert_into
 from indexer.store.tables import CollectionRow, GenerationRow, JobRow
+from indexer.store.values import storable
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -50,7 +51,7 @@ def ensure(session: Session, name: str, language: str, now: float) -> Collection
 
 def get(session: Session, name: str) -> Collection | None:
     """Return the collection of this name, None if there is none."""
-    row = session.execute(select(*_COLUMNS).where(CollectionRow.name == name)).first()
+    row = session.execute(select(*_COLUMNS).where(CollectionRow.name == storable(name))).first()
     return None if row is None else Collection(*row)
 
 

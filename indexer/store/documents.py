@@ -20,7 +20,7 @@ from indexer.store.database import batches
 from indexer.store.removal import delete
 from indexer.store.saving import Saved, save_parsed
 from indexer.store.tables import DocumentAccessRow, DocumentRow, GenerationRow, PassageRow
-from indexer.store.values import blocks_from_json, metadata_from_json
+from indexer.store.values import blocks_from_json, metadata_from_json, storable
 from indexer.types import Document, Metadata
 
 __all__ = [
@@ -76,7 +76,7 @@ class Counts:
 
 def get(session: Session, scope: Scope, document_id: str) -> Document | None:
     """Return a document with its text, None if there is none that the asker may read."""
-    query = _documents(scope.collection).where(DocumentRow.document_id == document_id, admitted(scope))
+    query = _documents(scope.collection).where(DocumentRow.document_id == storable(document_id), admitted(scope))
     row: Any = session.execute(query).first()
     document = None if row is None else _document(row)
     return document if document is not None and scope.allows(document.access) else None

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from indexer.errors import Conflict, InputError, NotFound
@@ -104,7 +106,8 @@ def create(
         "complete": complete,
         "created_at": now,
     }
-    session.execute(insert_into(session, JudgedSetRow).values(row).on_conflict_do_nothing())
+    with _meanwhile():
+        session.execute(insert_into(session, JudgedSetRow).values(row).on_conflict_do_nothing())
     made = find(session, collection, name)
     if made is None or made.set_id != row["set_id"]:
         raise Conflict(f"collection {collection!r} has a judged set {name!r} already")
@@ -113,7 +116,7 @@ def create(
 
 def find(session: Session, collection: str, name: str) -> JudgedSet | None:
     """Return the set of this name, None if there is none."""
-    query = select(*_SET).where(JudgedSetRow.collection == collection, JudgedSetRow.name == name)
+    query = select(*_SET).where(JudgedSetRow.collection == storable(collection), JudgedSetRow.name == storable(name))
     row = session.execute(query).first()
     return None if row is None else JudgedSet(*row)
 
@@ -133,8 +136,19 @@ def of_collection(session: Session, collection: str | None = None) -> list[Judge
     """Return the sets of a collection (None: of all), by collection and name."""
     query = select(*_SET).order_by(JudgedSetRow.collection, JudgedSetRow.name)
     if collection is not None:
-        query = query.where(JudgedSetRow.collection == collection)
+        query = query.where(JudgedSetRow.collection == storable(collection))
     return [JudgedSet(*row) for row in session.execute(query)]
+
+
+@contextmanager
+def _meanwhile() -> Iterator[None]:
+    """Tell who writes that what he writes to is gone: PostgreSQL, with many writers, lets it be deleted meanwhile."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise Conflict(
+            "the set, its collection or its query was deleted at this moment; nothing was written"
+        ) from error
 
 
 def set_complete(session: Session, set_id: str, complete: bool) -> None:
@@ -177,7 +191,8 @@ def add_queries(session: Session, set_id: str, added: Sequence[JudgedQuery]) -> 
         for number, one in enumerate(new.values(), start=1)
     ]
     for some in batches(rows, 500):
-        session.execute(insert_into(session, JudgedQueryRow).on_conflict_do_nothing(), list(some))
+        with _meanwhile():
+            session.execute(insert_into(session, JudgedQueryRow).on_conflict_do_nothing(), list(some))
     return len(rows)
 
 
@@ -228,7 +243,8 @@ def put_judgments(session: Session, set_id: str, given: Iterable[Judgment]) -> i
             "replaced_at": JudgmentRow.judged_at,
         }
         key = ["set_id", "query_id", "document_id", "passage_id"]
-        session.execute(insert.on_conflict_do_update(index_elements=key, set_=said), list(some))
+        with _meanwhile():
+            session.execute(insert.on_conflict_do_update(index_elements=key, set_=said), list(some))
     return len(rows)
 
 

@@ -127,7 +127,7 @@ def add_clicks(session: Session, clicks: Iterable[Click]) -> int:
 
 def get(session: Session, query_id: str) -> Search | None:
     """Return a search by the id that its answer carried, None if it is not kept."""
-    row = session.execute(select(*_SEARCH).where(SearchRow.query_id == query_id)).first()
+    row = session.execute(select(*_SEARCH).where(SearchRow.query_id == storable(query_id))).first()
     return None if row is None else _search(row)
 
 

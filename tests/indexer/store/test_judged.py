@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from indexer.errors import Conflict, InputError, NotFound
-from indexer.store import collections, judged
+from indexer.scope import Scope
+from indexer.store import collections, documents, judged, searches
 from indexer.store.database import Database
 from indexer.store.judged import JudgedQuery, JudgedSet, Judgment, SetCounts
 
@@ -103,3 +104,27 @@ def test_a_set_goes_with_its_queries_and_a_collection_with_its_sets(database: Da
     with database.read() as session:
         assert judged.of_collection(session) == []
         assert judged.queries(session, second.set_id) == []
+
+
+def test_names_that_no_database_can_hold_are_of_nothing(database: Database) -> None:
+    made(database)
+    with database.read() as session:
+        assert judged.find(session, "docs", "faq\0") is None
+        assert judged.find(session, "docs\0", "faq") is None
+        assert judged.of_collection(session, "docs\0") == []
+        assert collections.get(session, "docs\0") is None
+        assert documents.get(session, Scope.of("docs"), "d1\0") is None
+        assert searches.get(session, "q1\0") is None
+
+
+def test_writing_to_a_set_that_is_gone_is_told_and_writes_nothing(database: Database) -> None:
+    one = made(database)
+    with database.session() as session:
+        judged.delete(session, one.set_id)
+    for write in (
+        lambda session: judged.put_judgments(session, one.set_id, [Judgment("q1", "d1", 1, "ann", 3.0)]),
+        lambda session: judged.add_queries(session, one.set_id, [JudgedQuery("q1", "refunds", "file")]),
+        lambda session: judged.create(session, "nowhere", "faq", 1.0),
+    ):
+        with pytest.raises(Conflict, match="was deleted at this moment"), database.session() as session:
+            write(session)
