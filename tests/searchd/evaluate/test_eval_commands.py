@@ -202,9 +202,15 @@ def test_a_beir_folder_is_measured_in_an_index_of_its_own_and_nothing_of_it_is_k
     default = found.system("default")
     assert default is not None and default.metrics["MRR@10"] == 1.0
     assert len(run("--list").output.splitlines()) == kept
+    spaced = tmp_path / "qrels" / "spaced.tsv"
+    spaced.write_text("query-id\tcorpus-id\tscore\nq0\tthe pump\t1\n")
+    written = [tmp_path / name for name in ("spaced.json", "spaced.html", "runs")]
+    files = [part for pair in zip(("--json", "--html", "--runs"), map(str, written), strict=True) for part in pair]
+    assert "'the pump' has white space" in str(run(str(tmp_path), "--split", "spaced", *files).exception)
+    assert [path.exists() for path in written] == [True, True, False]
     refused = run(str(tmp_path), "--max-drop", "0.1")
     assert refused.exit_code == 2 and "evaluations of folders are not kept" in refused.output
-    assert "there are: test" in str(run(str(tmp_path), "--split", "dev").exception)
+    assert "there are: spaced, test" in str(run(str(tmp_path), "--split", "dev").exception)
     corpus = (tmp_path / "corpus.jsonl").read_text()
     for wrong, said in (
         ({"_id": "pump", "text": "Again."}, "line 11: document 'pump' stands on line 1 too"),
