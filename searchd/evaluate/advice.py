@@ -141,7 +141,7 @@ def notes(found: Tuning) -> Iterator[str]:
     scored = [f"{one.name} {one.pairs:,} pairs at {one.ms_per_pair:.1f} ms" for one in found.models if one.pairs]
     yield f"scored once: {', '.join(scored) or 'nothing'}"
     yield (
-        "gains: nDCG@10 of queries that had no part in the choice, 95 % intervals by paired bootstrap; a difference below "
+        "gains: nDCG@10 of queries that had no part in the choice, with 95 % intervals that count the choice; one below "
         f"{WORTH} counts for nothing. Times: estimates for one query at a time, measured retrieval and mean ms of a pair."
     )
     if found.beside_daemon:

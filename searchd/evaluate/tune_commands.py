@@ -150,10 +150,10 @@ def show(found: Tuning) -> None:
     from searchd.evaluate.verdict import CHANGE, OFF
 
     table = Table(box=None, pad_edge=False)
-    for column in ("cascade, at its best", "nDCG@10, held out", "over rerank off", "p95 (estimate)", "pairs"):
+    for column in ("cascade at its best", "nDCG@10", "over rerank off, * real", "p95 about", "pairs"):
         table.add_column(column, overflow="fold")
     for one in found.cascades:
-        over = f"{said(one.over_off)}{'' if one.over_off.real else ' (noise)'}" if one.over_off else ""
+        over = f"{said(one.over_off)}{'*' if one.over_off.real else ''}" if one.over_off else ""
         name = " > ".join(one.models) or "rerank off"
         table.add_row(Text(name), f"{one.ndcg:.3f}", Text(over), took(one.p95_ms), f"{one.pairs:.0f}")
     output.print(table)
