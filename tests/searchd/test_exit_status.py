@@ -26,6 +26,6 @@ def test_a_name_that_is_no_utf8_is_told_in_one_line(
 ) -> None:
     open_database(f"sqlite:///{tmp_path / 'searchd.db'}").close()
     monkeypatch.setenv("SEARCHD_DATABASE_URL", f"sqlite:///{tmp_path / 'searchd.db'}")
-    asked = ["judged", "list", "--collection", "faq\udcff"]
+    asked = ["profiles", "list", "--collection", "faq\udcff"]
     assert run_command(lambda: cli(asked, standalone_mode=False), "searchd") == 2
     assert capsys.readouterr().err == "searchd: 'faq\\udcff' is no UTF-8, which names and texts have to be\n"
