@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from indexer.errors import InputError
 from indexer.settings import environment, load_settings
 from searchd.settings import Settings
 
@@ -22,6 +25,21 @@ def settings_now(**overrides: Any) -> Settings:
     """Read the settings of this invocation; an override that is None leaves them as they are."""
     given = {name: value for name, value in overrides.items() if value is not None}
     return load_settings(Settings, environ=environment(), overrides=given)
+
+
+def check_places(*files: Path | None) -> None:
+    """Refuse files that cannot be written, before anything is computed for them. Raises: InputError naming the first."""
+    for path in files:
+        if path is None:
+            continue
+        target = path if path.exists() else path.absolute().parent
+        if path.is_dir() or not target.exists() or not os.access(target, os.W_OK):
+            why = (
+                "it is a folder"
+                if path.is_dir()
+                else f"{target} {'cannot be written' if target.exists() else 'is not there'}"
+            )
+            raise InputError(f"{path} cannot be written: {why}")
 
 
 NOISY = (

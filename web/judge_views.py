@@ -70,6 +70,10 @@ def query_page(
     )
 
 
+LISTED = 1000
+"""Queries on a set's page: a set of files can have many more than people judge."""
+
+
 def set_page(desk: Desk, notice: str = "") -> JudgedSetPage:
     """Return the page of a set's queries."""
     following = desk.progress.after()
@@ -86,7 +90,7 @@ def set_page(desk: Desk, notice: str = "") -> JudgedSetPage:
                 desk.progress.judgments.get(one.query_id, 0),
                 one.skipped_at is not None,
             )
-            for one in desk.progress.queries
+            for one in desk.progress.queries[:LISTED]
         ),
         next=desk.address(following.query_id) if following else None,
         proposing=proposing((desk.one.collection,), desk.one.collection, desk.one.name),

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from indexer.errors import InputError, NotFound
 from searchd.settings import Profile, Settings
-from searchd.terminal import bars, console, output, settings_now
+from searchd.terminal import bars, check_places, console, output, settings_now
 
 if TYPE_CHECKING:
     from searchd.calibration import Calibration, StageCalibration, Ties
@@ -77,6 +77,7 @@ def calibrate(showing: bool, removing: bool, **given: Any) -> None:
     asked = Asked(**given)
     if sum((showing, removing, asked.name is not None)) != 1:
         raise click.UsageError("give either SET, --show or --remove")
+    check_places(asked.json_file)
     logging.disable(logging.WARNING)
     settings = settings_now()
     if removing:

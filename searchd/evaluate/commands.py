@@ -20,7 +20,7 @@ from rich.text import Text
 from indexer.errors import InputError, NotFound
 from searchd.judge.beir import QUERIES
 from searchd.settings import Profile, Settings
-from searchd.terminal import bars, console, output, settings_now
+from searchd.terminal import bars, check_places, console, output, settings_now
 
 if TYPE_CHECKING:
     from searchd.evaluate.comparison import Comparison
@@ -105,6 +105,7 @@ def evaluate(context: click.Context, /, listing: bool, **given: Any) -> None:
     """
     asked = Asked(**given)
     check(context, asked, listing)
+    check_places(asked.json_file, asked.html_file)
     logging.disable(logging.WARNING)
     settings = msgspec.structs.replace(settings_now(), score_cache=0)  # what is timed is computed
     if listing:

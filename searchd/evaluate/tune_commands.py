@@ -23,7 +23,7 @@ from indexer.store import profiles as store
 from indexer.store.database import open_database
 from searchd.profiles import Profiles, body_of, toml_of
 from searchd.settings import Profile, Settings
-from searchd.terminal import bars, console, output, settings_now
+from searchd.terminal import bars, check_places, console, output, settings_now
 
 if TYPE_CHECKING:
     from searchd.evaluate.tuned import Tuning
@@ -59,6 +59,7 @@ def tune(
     The present profile stays unless held-out queries are answered better, by more than noise. Nothing is changed without
     --apply.
     """
+    check_places(as_json)
     settings = msgspec.structs.replace(settings_now(), score_cache=0)  # what a pair takes is measured
     logging.disable(logging.WARNING)
     with console.status("Loading ..."):

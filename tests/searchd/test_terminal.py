@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from searchd.terminal import Steps
+from indexer.errors import InputError
+from searchd.terminal import Steps, check_places
 
 
 def test_a_log_gets_a_step_at_once_then_every_ten_seconds_and_at_its_end() -> None:
@@ -35,3 +38,10 @@ def test_a_terminal_gets_one_bar_for_each_step_whatever_its_loss() -> None:
         ("fitting, loss 0.2", 2, 4),
         ("mining", 5, 9),
     ]
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    check_places(None, tmp_path / "new.json")
+    for path, why in ((tmp_path, "it is a folder"), (tmp_path / "none" / "a.json", "none is not there")):
+        with pytest.raises(InputError, match=why):
+            check_places(None, path)
