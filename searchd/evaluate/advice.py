@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from searchd.evaluate.sentences import counted
+from searchd.evaluate.sentences import counted, learned_sentences
 from searchd.evaluate.sentences import said_difference as said
 from searchd.evaluate.tuned import CascadeFigures, Tuning
 from searchd.evaluate.verdict import CHANGE, KEEP, LEAST_QUERIES, OFF, WORTH
@@ -144,5 +144,6 @@ def notes(found: Tuning) -> Iterator[str]:
         "gains: nDCG@10 of queries that had no part in the choice, with 95 % intervals that count the choice; one below "
         f"{WORTH} counts for nothing. Times: estimates for one query at a time, measured retrieval and mean ms of a pair."
     )
+    yield from learned_sentences(found.learned_from, found.set_name)
     if found.beside_daemon:
         yield "a daemon was serving meanwhile: times are longer than they need be"

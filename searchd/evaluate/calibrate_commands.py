@@ -90,8 +90,11 @@ def calibrate(showing: bool, removing: bool, **given: Any) -> None:
 
 def fit_and_keep(settings: Settings, asked: Asked) -> None:
     """Fit, show, write, and keep what is of a stored set. Raises: InputError if its labels do not separate."""
+    from searchd.calibration import enabled_stages
     from searchd.evaluate.calibration import calibrate as fit
+    from searchd.evaluate.learned import learned_from
     from searchd.evaluate.scored_pairs import scored_pairs
+    from searchd.evaluate.sentences import learned_sentences
 
     with opened(settings, asked) as (data, bench):
         profile = profile_of(settings, asked, bench)
@@ -104,9 +107,12 @@ def fit_and_keep(settings: Settings, asked: Asked) -> None:
             pairs, data, profile, ties_of(bench, profile), profile_name=asked.profile, complete=complete,
             relevant_from=asked.relevant_from, method=asked.method, now=time.time(),
         )  # fmt: skip
+        learned = learned_from(bench.rerankers.settings, enabled_stages(profile), data)
         if asked.dataset is None:
             keep(bench, found)
     show(found)
+    for said in learned_sentences(learned, data.name):
+        line(said)
     if asked.json_file is not None:
         asked.json_file.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
     if asked.dataset is not None:

@@ -138,6 +138,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """Gates that it did not pass: no later evaluation is held against it."""
     beside_daemon: bool
     """Whether a daemon was serving meanwhile, which makes times longer."""
+    learned_from: dict[str, tuple[str, str]] = {}
+    """By stage whose trained model learned from what it is measured on: the model, and `set` or `file` (`learned.py`)."""
     systems: tuple[SystemFigures, ...]
     queries: tuple[QueryFigures, ...]
     failures: tuple[FailureFigures, ...]

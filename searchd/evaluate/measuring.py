@@ -19,6 +19,7 @@ from searchd.evaluate.failures import failures_of
 from searchd.evaluate.figures import measured, query_figures, system_figures
 from searchd.evaluate.flows import flows_of
 from searchd.evaluate.fusion_choice import cross_validate, linear_grid, rrf_grid
+from searchd.evaluate.learned import learned_from
 from searchd.evaluate.reliability import reliability
 from searchd.evaluate.systems import (
     FUSED,
@@ -139,6 +140,7 @@ def evaluated(
         documents=counted.documents,
         judged_pairs=data.pairs,
         beside_daemon=bench.beside_daemon,
+        learned_from=learned_from(bench.rerankers.settings, stages, data),
         systems=system_figures(systems, values),
         queries=queries,
         failures=failures_of(traces, data.qrels, fusion),

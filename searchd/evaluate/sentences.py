@@ -6,9 +6,11 @@ Takes an Evaluation; used by terminal and report alike.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from searchd.evaluate.evaluation import DifferenceFigures, Evaluation, SystemFigures
 from searchd.evaluate.failures import FUSED_LOW, HURT_BY, LEFT_LOW, NOT_RETRIEVED
+from searchd.evaluate.learned import SET
 from searchd.evaluate.measures import MAIN
 from searchd.evaluate.systems import DEFAULT, FUSED, RRF
 
@@ -103,6 +105,7 @@ def caveats(evaluation: Evaluation) -> list[str]:
 def warnings(evaluation: Evaluation) -> list[str]:
     """Return what makes an evaluation's figures worse or less sure than they need be."""
     found = []
+    found += learned_sentences(evaluation.learned_from, evaluation.set_name)
     if evaluation.beside_daemon:
         found.append("a daemon was serving meanwhile: times are longer than they need be")
     whole = evaluation.system(DEFAULT)
@@ -113,6 +116,19 @@ def warnings(evaluation: Evaluation) -> list[str]:
             "figures are lower bounds, and what finds unjudged documents looks worse than it is"
         )
     return found
+
+
+def learned_sentences(learned: Mapping[str, tuple[str, str]], set_name: str) -> list[str]:
+    """Say of which stages' models figures are better than they would be on new queries."""
+    return [
+        f"{stage}'s model {model} learned from "
+        + (
+            f"judged set {set_name!r}: its figures here are better than on new queries"
+            if source == SET
+            else "judgments of a file: where those are of these queries, its figures here are better than on new ones"
+        )
+        for stage, (model, source) in learned.items()
+    ]
 
 
 def counted(number: int, one: str, more: str) -> str:

@@ -113,6 +113,7 @@ def opened_folder(settings: Settings, folder: Path, progress: Steps) -> Iterator
 
 def tuned(bench: Workbench, data: JudgedData, options: TuneOptions, progress: Steps) -> Tuning:
     """Retrieve once for each query, then tune."""
+    from searchd.evaluate.learned import learned_from
     from searchd.evaluate.scores import ScoreTable
     from searchd.evaluate.space import RETRIEVED, models_of, running
     from searchd.evaluate.tuning import tune as run
@@ -131,7 +132,8 @@ def tuned(bench: Workbench, data: JudgedData, options: TuneOptions, progress: St
     table = ScoreTable(bench.rerankers.of)
     found = run(questions, data, running(profile), models, table, options, progress.report)
     took_s = time.monotonic() - started
-    return msgspec.structs.replace(found, took_s=took_s, beside_daemon=bench.beside_daemon)
+    learned = learned_from(bench.rerankers.settings, models, data)
+    return msgspec.structs.replace(found, took_s=took_s, beside_daemon=bench.beside_daemon, learned_from=learned)
 
 
 def present_profile(bench: Workbench, data: JudgedData, options: TuneOptions) -> Profile:

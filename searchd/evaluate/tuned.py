@@ -83,6 +83,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[ModelFigures, ...]
     took_s: float
     beside_daemon: bool
+    learned_from: dict[str, tuple[str, str]] = {}
+    """By name of a model that learned from this set, as in an Evaluation."""
     verdict: str
     """keep | change | off | too_few: see `searchd/evaluate/verdict.py`."""
     sentence: str

@@ -77,7 +77,7 @@ class RerankerCache:
     ) -> None:
         self.scheduler = scheduler
         self.scores = scores
-        self._settings = settings
+        self.settings = settings
         self._clock = clock
         self._known: dict[Stage, LoadingReranker] = {}
         self._loaded: dict[Stage, Reranker] = {}
@@ -102,7 +102,7 @@ class RerankerCache:
             return known
 
     def _load(self, key: Stage) -> Reranker:
-        reranker = RERANKERS[key.kind](key, self._settings, self._scheduler_of(key.kind))
+        reranker = RERANKERS[key.kind](key, self.settings, self._scheduler_of(key.kind))
         metrics, name = self.scheduler.metrics, reranker.fingerprint
         metrics.named(name, key.kind, shown_model(key))
         with self._lock:
@@ -130,7 +130,7 @@ class RerankerCache:
             if self._closed:
                 raise TransientError("the models are being shut down")
             if self._cpu is None:
-                device = Device(msgspec.structs.replace(self._settings, device="cpu"))
+                device = Device(msgspec.structs.replace(self.settings, device="cpu"))
                 self._cpu = Scheduler(device, metrics=self.scheduler.metrics)
             return self._cpu
 
@@ -188,7 +188,7 @@ class RerankerCache:
 
     def token_encoder(self) -> TokenEncoder | None:
         """Return what makes the token vectors that the settings want stored; waits for its model. Raises: ConfigError."""
-        stage = self._settings.token_vectors_stage
+        stage = self.settings.token_vectors_stage
         if stage is None:
             return None
         _ = self.of(stage).fingerprint

@@ -21,6 +21,7 @@ import msgspec
 
 from indexer.errors import Busy, Conflict, InputError, NotFound
 from indexer.settings import Settings
+from indexer.store.judged import CLICKS, JUDGED
 from searchd.train.compare import Comparison
 from searchd.train.files import write_whole
 
@@ -31,6 +32,7 @@ UNKEPT = "v0"
 PROMOTED, CARD, LOCK = "promoted.json", "card.json", "lock"
 LOCK_WAIT_S, STORE_WAIT_S = 5.0, 900.0
 """A run that took hours waits for a promotion that takes minutes."""
+OF_A_FILE = ("", "")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _VERSION = re.compile(r"v[1-9][0-9]{0,5}")
 
@@ -73,6 +75,14 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     compared: Comparison | None = None
     small: bool = False
     """Whether it is for the first stage of a cascade, not for the last."""
+    learned_from: tuple[tuple[str, str], ...] = ()
+    """Judged sets that it, or a model it was fitted from, learned from: (collection, name); `OF_A_FILE`: a file's judgments."""
+
+    @property
+    def learned(self) -> tuple[tuple[str, str], ...]:
+        """What it learned from, as `learned_from`; of judgments that an older card does not name, as those of a file."""
+        judged = any(self.kinds.get(kind) for kind in (JUDGED, CLICKS))
+        return self.learned_from or ((OF_A_FILE,) if judged else ())
 
     @property
     def improved(self) -> bool:
@@ -128,6 +138,14 @@ def cards(settings: Settings, name: str | None = None) -> list[Card]:
     for path in models_folder(settings).glob(pattern):
         found.append(msgspec.json.decode(path.read_bytes(), type=Card))
     return sorted(found, key=lambda card: (card.name, number_of(card.version)))
+
+
+def card_in(folder: Path) -> Card | None:
+    """Return the card that lies beside a model, None if it is no version of a trained one."""
+    try:
+        return msgspec.json.decode((folder / CARD).read_bytes(), type=Card)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 def check_name(name: str) -> None:

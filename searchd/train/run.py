@@ -23,6 +23,7 @@ from indexer.embedder import Embedder, load_embedder
 from indexer.errors import Busy, InputError
 from indexer.scope import Scope
 from indexer.store.database import Database, open_database
+from indexer.store.judged import CLICKS, JUDGED
 from searchd.settings import Settings
 from searchd.train import base, registry
 from searchd.train.files import add_lines, read_lines, write_whole
@@ -155,14 +156,23 @@ class Runner:
     def _fitted(self, groups: Sequence[Group], started: base.Base) -> Iterator[Card]:
         options, step = self.options, self._step
         fitted = fit(started.folder, groups, self.folder / "base", options.fit, step("fitting"))
-        card = self._stored(options.name, started.label, fitted, groups, options.fit)
+        learned = self._learned(groups, registry.card_in(started.folder))
+        card = self._stored(options.name, started.label, fitted, groups, options.fit, learned)
         yield card
         if options.small:
             layers = options.small_layers or every_second(fitted)
             small = shrunk(fitted, layers, self.folder / "small-start", groups, options.distil)
             kept = fit(small, groups, self.folder / "small", options.distil, step("distilling"), fitted, layers)
             label = f"{card.name} {card.version}"
-            yield self._stored(options.small, label, kept, groups, options.distil, small=True)
+            yield self._stored(options.small, label, kept, groups, options.distil, learned, small=True)
+
+    def _learned(self, groups: Sequence[Group], before: Card | None) -> tuple[tuple[str, str], ...]:
+        """Return the judgments that a model has learned from: those of this run, and those of the model it begins with."""
+        own: list[tuple[str, str]] = []
+        if {JUDGED, CLICKS} & set(counted(groups)):
+            own += [(self.options.collection, name) for name in self.options.sets]
+            own += [registry.OF_A_FILE] if self.options.judged else []
+        return tuple(dict.fromkeys([*own, *(before.learned if before else ())]))
 
     def _stored(
         self,
@@ -171,6 +181,7 @@ class Runner:
         fitted: Path,
         groups: Sequence[Group],
         settings: FitSettings,
+        learned: tuple[tuple[str, str], ...],
         *,
         small: bool = False,
     ) -> Card:
@@ -180,6 +191,7 @@ class Runner:
             card = msgspec.json.decode(noted.read_bytes(), type=Card)
         else:
             card = self._weighed(name, started, fitted, groups, settings, small=small)
+            card = msgspec.structs.replace(card, learned_from=learned)
             write_whole(noted, msgspec.json.encode(card))
         if card.version == UNKEPT:
             card = registry.kept_as(self.settings, card) or self._kept(card, fitted)

@@ -17,7 +17,10 @@ from searchd.__main__ import cli
 from searchd.calibration import Calibration
 from searchd.rerank.table import RERANKERS
 from searchd.services import Services
+from searchd.settings import Settings
+from searchd.train import registry
 from tests.searchd.library import CountingReranker, opened_library
+from tests.searchd.train.test_registry import card
 
 ASKED = 40
 """Queries, each with one manual that answers it; of others no word more is theirs than of any."""
@@ -100,6 +103,16 @@ def test_what_is_fitted_is_kept_and_answers_have_relevance_until_a_tie_breaks(
     assert "is not calibrated any more" in run("calibrate", "--remove")
     assert isinstance(refused("--remove"), NotFound)
     assert isinstance(refused("--show"), NotFound)
+
+
+def test_a_model_that_learned_from_the_set_is_named(folder: Path, tmp_path: Path) -> None:
+    settings = Settings(data_dir=str(folder))
+    made = msgspec.structs.replace(card(0.5, 0.6), learned_from=(("default", "valves"),))
+    registry.promote(settings, made.name, registry.store(settings, tmp_path, made).version)
+    told = run("calibrate", "valves", "--complete")
+    registry.rollback(settings, made.name)
+    assert "large's model rerank-base v1 learned from judged set 'valves'" in told
+    run("calibrate", "--remove")
 
 
 def test_without_complete_judgments_what_is_not_judged_is_no_pair() -> None:

@@ -24,8 +24,10 @@ from searchd.evaluate.workbench import Workbench, fused_candidates, of_services
 from searchd.rerank.table import RERANKERS, RerankerCache
 from searchd.services import Services
 from searchd.settings import Profile, Stage
+from searchd.train import registry
 from tests.searchd.evaluate.small_set import QUERIES, small_set
 from tests.searchd.library import COUNT_WORDS, PROFILES, CountingReranker
+from tests.searchd.train.test_registry import card
 
 NAMED = {
     "nDCG@10": nDCG @ 10,
@@ -132,6 +134,18 @@ def test_grades_from_clicks_are_said_to_be_weak(bench: Workbench, plain: Measure
     clicks = measured(bench, small_set(kind="clicks"), PLAIN).evaluation
     assert caveats(clicks)[0] == "weak grades from clicks"
     assert "weak grades from clicks" not in caveats(plain.evaluation)
+
+
+def test_a_stage_whose_model_learned_from_the_set_is_in_the_evaluation(
+    services: Services, bench: Workbench, plain: Measured, tmp_path: Path
+) -> None:
+    data = small_set()
+    made = msgspec.structs.replace(card(0.5, 0.6, "taught"), learned_from=((data.collection, data.name),))
+    registry.promote(services.settings, "taught", registry.store(services.settings, tmp_path, made).version)
+    taught = msgspec.structs.replace(PLAIN.stages[0], model="taught")
+    found = measured(bench, data, msgspec.structs.replace(PLAIN, stages=(taught,))).evaluation
+    assert found.learned_from == {taught.name: ("taught v1", "set")}
+    assert plain.evaluation.learned_from == {}
 
 
 def test_an_evaluation_is_the_same_after_it_was_written_and_read(plain: Measured) -> None:

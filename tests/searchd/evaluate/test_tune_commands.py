@@ -23,7 +23,9 @@ from searchd.rerank.table import RERANKERS
 from searchd.rerank.types import PassageText, ScoreRequest
 from searchd.settings import Settings
 from searchd.terminal import output
+from searchd.train import registry
 from tests.searchd.library import CountingReranker, opened_library
+from tests.searchd.train.test_registry import card
 
 
 class Contrary(CountingReranker):
@@ -90,6 +92,17 @@ def test_it_says_what_to_run_and_applies_it_on_demand_alone(folder: Path, tmp_pa
     now = msgspec.json.decode(written.read_bytes(), type=Tuning)
     assert now.present.profile == found.recommended.profile  # what was applied is what is to be beaten
     assert "Nothing was applied" in run("valves", "--apply").output
+
+
+def test_a_model_that_learned_from_the_set_is_named(folder: Path, tmp_path: Path) -> None:
+    settings = Settings(data_dir=str(folder))
+    made = msgspec.structs.replace(card(0.5, 0.6), learned_from=(("default", "few"),))
+    registry.promote(settings, made.name, registry.store(settings, tmp_path, made).version)
+    said = "model rerank-base v1 learned from judged set 'few': its figures here are better than on new queries"
+    asked = run("few")
+    registry.rollback(settings, made.name)
+    assert said in " ".join(asked.output.split())
+    assert "learned from" not in run("few").output
 
 
 def test_too_few_judgments_apply_nothing(folder: Path) -> None:

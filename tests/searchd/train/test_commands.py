@@ -94,6 +94,7 @@ def test_a_collection_makes_a_base_and_a_small_model_that_can_be_promoted_and_ta
     assert again.exit_code == 0, again.output
     card_now = registry.card_of(settings, "rerank-base")
     assert (card_now.version, card_now.kinds["clicks"] > 0) == ("v2", True)
+    assert (cards[0].learned_from, card_now.learned_from) == ((), (("default", "weak"),))
     shown = json.loads(run("models", "show", "rerank-base", "v1", "--json").output)
     assert shown["settings"]["max_steps"] == 4
     assert "nDCG@10" in run("models", "show", "rerank-base").output
