@@ -108,6 +108,10 @@ def warnings(evaluation: Evaluation) -> list[str]:
     found += learned_sentences(evaluation.learned_from, evaluation.set_name)
     if evaluation.beside_daemon:
         found.append("a daemon was serving meanwhile: times are longer than they need be")
+    bare = sum(1 for one in evaluation.queries if not one.relevant)
+    if bare:
+        asked = counted(len(evaluation.queries), "query", "queries")
+        found.append(f"{bare:,} of {asked} {'has' if bare == 1 else 'have'} no relevant document: each counts as 0")
     whole = evaluation.system(DEFAULT)
     judged = whole.metrics.get("judged@10", 1.0) if whole else 1.0
     if not evaluation.complete and judged < FEW_JUDGED:

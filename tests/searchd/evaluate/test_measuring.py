@@ -15,7 +15,7 @@ from indexer.errors import TransientError
 from indexer.scope import Scope
 from searchd.evaluate.evaluation import Evaluation
 from searchd.evaluate.measuring import Measured, measure
-from searchd.evaluate.sentences import caveats, stage_sentences
+from searchd.evaluate.sentences import caveats, stage_sentences, warnings
 from searchd.evaluate.sources import FolderSource
 from searchd.evaluate.trace import document_order, follow
 from searchd.evaluate.trec import write_runs
@@ -146,6 +146,14 @@ def test_a_stage_whose_model_learned_from_the_set_is_in_the_evaluation(
     found = measured(bench, data, msgspec.structs.replace(PLAIN, stages=(taught,))).evaluation
     assert found.learned_from == {taught.name: ("taught v1", "set")}
     assert plain.evaluation.learned_from == {}
+
+
+def test_queries_without_a_relevant_document_are_counted_and_said(bench: Workbench, plain: Measured) -> None:
+    data = small_set()
+    bare = replace(data, qrels={**data.qrels, "q1": dict.fromkeys(data.qrels["q1"], 0)})
+    found = measured(bench, bare, Profile(depth=20, stages=())).evaluation
+    assert "1 of 6 queries has no relevant document: each counts as 0" in warnings(found)
+    assert not any("no relevant document" in one for one in warnings(plain.evaluation))
 
 
 def test_an_evaluation_is_the_same_after_it_was_written_and_read(plain: Measured) -> None:
