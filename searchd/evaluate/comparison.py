@@ -49,6 +49,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Those that only one did."""
     judged_pairs: tuple[int, int]
     """How much was judged then: where that differs, so do figures of the same answers."""
+    principals: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """Whose documents were read besides public ones."""
+    first_queries: tuple[int, int] = (0, 0)
+    """How many of the set's queries were asked, its first; 0: all."""
     measures: tuple[MeasureComparison, ...]
     wins: tuple[QueryComparison, ...]
     """The queries that `after` answers better, the greatest gain first."""
@@ -83,6 +87,8 @@ def compare(before: Evaluation, after: Evaluation) -> Comparison:
         queries=len(both),
         left_out=len({one.query_id for one in (*before.queries, *after.queries)}) - len(both),
         judged_pairs=(before.judged_pairs, after.judged_pairs),
+        principals=(before.principals, after.principals),
+        first_queries=(before.first_queries, after.first_queries),
         measures=tuple(_compare_measure(name, both) for name in MEASURES),
         wins=tuple(_query(was, now) for was, now in moved if now.default[MAIN] > was.default[MAIN]),
         losses=tuple(_query(was, now) for was, now in moved if now.default[MAIN] < was.default[MAIN]),

@@ -138,6 +138,10 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """Gates that it did not pass: no later evaluation is held against it."""
     beside_daemon: bool
     """Whether a daemon was serving meanwhile, which makes times longer."""
+    principals: tuple[str, ...] = ()
+    """Whose documents were read besides public ones."""
+    first_queries: int = 0
+    """Only so many of the set's queries, the first; 0: all."""
     learned_from: dict[str, tuple[str, str]] = {}
     """By stage whose trained model learned from what it is measured on: the model, and `set` or `file` (`learned.py`)."""
     systems: tuple[SystemFigures, ...]

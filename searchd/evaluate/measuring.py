@@ -14,6 +14,7 @@ import numpy as np
 
 from indexer.errors import TransientError
 from indexer.store import documents
+from indexer.types import PUBLIC
 from searchd.evaluate.evaluation import Evaluation, Reliability
 from searchd.evaluate.failures import failures_of
 from searchd.evaluate.figures import measured, query_figures, system_figures
@@ -140,6 +141,8 @@ def evaluated(
         documents=counted.documents,
         judged_pairs=data.pairs,
         beside_daemon=bench.beside_daemon,
+        principals=tuple(sorted(bench.scope.principals - {PUBLIC})),
+        first_queries=data.first,
         learned_from=learned_from(bench.rerankers.settings, stages, data),
         systems=system_figures(systems, values),
         queries=queries,

@@ -26,7 +26,9 @@ def heading(evaluation: Evaluation) -> str:
     kind = f", {WEAK}" if evaluation.kind == CLICKS else ""
     return (
         f"{evaluation.collection}/{evaluation.set_name}: {counted(len(evaluation.queries), 'query', 'queries')}, "
-        f"{evaluation.judged_pairs:,} judged pairs, {evaluation.documents:,} documents{kind}; "
+        f"{evaluation.judged_pairs:,} judged pairs, {evaluation.documents:,} documents{kind}"
+        f"{'; the first queries of the set alone' if evaluation.first_queries else ''}"
+        f"{f'; read as {readers(evaluation.principals)}' if evaluation.principals else ''}; "
         f"profile {name_of(evaluation)} UTC, evaluation {evaluation.evaluation_id[:8]}"
     )
 
@@ -74,8 +76,19 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
             f"Not of the same judgments: {was:,} judged pairs before, {now:,} after; what was judged in between moves "
             "figures too"
         )
+    if comparison.principals[0] != comparison.principals[1]:
+        was_as, now_as = map(readers, comparison.principals)
+        yield f"Not of the same documents: read as {was_as} before, as {now_as} after; what cannot be read is not found"
+    if comparison.first_queries[0] != comparison.first_queries[1]:
+        were, are = ("all" if one == 0 else f"the first {one:,}" for one in comparison.first_queries)
+        yield f"Not of the same queries: {were} of the set before, {are} after; compared are those of both"
     yield from _queries("better", comparison.wins)
     yield from _queries("worse", comparison.losses)
+
+
+def readers(principals: Sequence[str]) -> str:
+    """Return whose documents were read, besides public ones."""
+    return ", ".join(principals) or "anyone"
 
 
 def _queries(which: str, some: Sequence[QueryComparison]) -> Iterator[str]:

@@ -36,6 +36,8 @@ class JudgedData:
     """Whether a document without a judgment is known not to be relevant."""
     topics: tuple[Topic, ...]
     qrels: Qrels
+    first: int = 0
+    """How many of the set's queries these are, its first; 0: all of them."""
 
     @property
     def pairs(self) -> int:
@@ -46,7 +48,9 @@ class JudgedData:
 def first_queries(data: JudgedData, count: int) -> JudgedData:
     """Return a set with its first so many queries alone (0: all)."""
     topics = data.topics[: count or None]
-    return replace(data, topics=topics, qrels={one.query_id: data.qrels[one.query_id] for one in topics})
+    if len(topics) == len(data.topics):
+        return data
+    return replace(data, topics=topics, first=count, qrels={one.query_id: data.qrels[one.query_id] for one in topics})
 
 
 @dataclass(frozen=True, slots=True)

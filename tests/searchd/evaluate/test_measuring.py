@@ -19,7 +19,7 @@ from searchd.evaluate.sentences import caveats, stage_sentences, warnings
 from searchd.evaluate.sources import FolderSource
 from searchd.evaluate.trace import document_order, follow
 from searchd.evaluate.trec import write_runs
-from searchd.evaluate.types import JudgedData
+from searchd.evaluate.types import JudgedData, first_queries
 from searchd.evaluate.workbench import Workbench, fused_candidates, of_services
 from searchd.rerank.table import RERANKERS, RerankerCache
 from searchd.services import Services
@@ -152,8 +152,19 @@ def test_queries_without_a_relevant_document_are_counted_and_said(bench: Workben
     data = small_set()
     bare = replace(data, qrels={**data.qrels, "q1": dict.fromkeys(data.qrels["q1"], 0)})
     found = measured(bench, bare, Profile(depth=20, stages=())).evaluation
+    assert (found.first_queries, found.principals) == (0, ())
     assert "1 of 6 queries has no relevant document: each counts as 0" in warnings(found)
     assert not any("no relevant document" in one for one in warnings(plain.evaluation))
+
+
+def test_an_evaluation_says_as_whom_it_read_and_if_it_asked_the_first_queries_alone(
+    services: Services, bench: Workbench
+) -> None:
+    scope = Scope.of("default", ("hr", "it"))
+    reading = replace(bench, scope=scope, source=FolderSource(services, scope))
+    found = measured(reading, first_queries(small_set(), 2), Profile(depth=20, stages=())).evaluation
+    assert (found.principals, found.first_queries, len(found.queries)) == (("hr", "it"), 2, 2)
+    assert first_queries(small_set(), 6) == small_set()
 
 
 def test_an_evaluation_is_the_same_after_it_was_written_and_read(plain: Measured) -> None:
