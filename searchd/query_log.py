@@ -209,6 +209,8 @@ class QueryLog:
                 log.warning("the query log waits: %s", error)
                 self._closing.wait(RETRIED_AFTER_S)
                 self._arrived.set()
+            except Exception:  # or nothing would be written any more
+                log.exception("what is old in the query log cannot be forgotten; it is tried again in an hour")
 
 
 def _shown(collection: str, offset: int, response: SearchResponse) -> Shown:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,19 @@ def opened(file: Path) -> Iterator[Database]:
 def kept(database: Database) -> Kept:
     with database.read() as session:
         return searches.kept(session, "docs")
+
+
+def found(database: Database, query_id: str) -> Search | None:
+    with database.read() as session:
+        return searches.get(session, query_id)
+
+
+def within_a_minute(is_so: Callable[[], bool]) -> bool:
+    """Say whether something becomes so; the thread takes its time."""
+    until = time.monotonic() + 60
+    while not is_so() and time.monotonic() < until:
+        time.sleep(0.01)
+    return is_so()
 
 
 def count(metrics: LogMetrics, name: str, **labels: str) -> float:
@@ -152,6 +166,21 @@ def test_the_thread_writes_and_close_writes_the_rest(opened: Database) -> None:
         log.answered(TEXT, "docs", 0, response(f"q{number}", "a"))
     log.close()
     assert kept(opened) == Kept(3, 0)
+
+
+def test_the_thread_goes_on_where_what_is_old_cannot_be_forgotten(
+    opened: Database, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with sqlite3.connect(file) as other:
+        other.execute("DROP TABLE clicks")
+    monkeypatch.setattr(module, "FIRST_FORGOTTEN_S", 0.0)
+    monkeypatch.setattr(module, "GATHERED_S", 0.01)
+    log = QueryLog(opened, Settings(log_queries=True), lambda: NOW)
+    log.start()
+    assert within_a_minute(lambda: "cannot be forgotten" in caplog.text)
+    log.answered(TEXT, "docs", 0, response("q1", "a"))
+    assert within_a_minute(lambda: found(opened, "q1") is not None)
+    log.close()
 
 
 def test_what_is_older_than_log_days_is_forgotten(opened: Database) -> None:
