@@ -76,6 +76,20 @@ def test_texts_come_most_frequent_first(database: Database) -> None:
         assert searches.texts(session, "docs", 2) == [("login", 2), ("refunds\ufffd", 1)]
 
 
+def test_what_is_old_is_forgotten_in_every_collection(database: Database) -> None:
+    made(database)
+    with database.session() as session:
+        collections.ensure(session, "other", "en", 1.0)
+        searches.add(
+            session, [search("q5", "login", 15, collection="other"), search("q6", "x", 99, collection="other")]
+        )
+        searches.add_clicks(session, [click("q1", "a", 11), click("q1", "b", 12)])
+        assert searches.forget(session, 20) == 4
+        assert searches.forget(session, 20) == 0
+    with database.read() as session:
+        assert [searches.kept(session, name) for name in ("docs", "other")] == [Kept(2, 0), Kept(1, 0)]
+
+
 def test_what_is_old_is_forgotten_and_all_goes_with_the_collection(database: Database) -> None:
     made(database)
     with database.session() as session:
