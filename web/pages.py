@@ -71,7 +71,7 @@ async def search_page(request: AnyRequest, services: NamedDependency[Services]) 
         examples=shelf.examples,
         errors=outcome.errors,
         answer=answer_of(outcome.response, state, fusion_of(profile)) if outcome.response else None,
-        grading=await anyio.to_thread.run_sync(beside) if shelf.chosen else None,
+        grading=await anyio.to_thread.run_sync(beside) if shelf.chosen and caller.may_judge else None,
     )
     visitor = visitor_of(request, services.settings)
     return respond(page, status=outcome.status, headers=outcome.headers, visitor=visitor)
