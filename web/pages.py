@@ -27,6 +27,7 @@ from searchd.api.bodies import read_body
 from searchd.api.principals import Caller, principal_of, require_write
 from searchd.api.status import check_parts
 from searchd.calibration import Calibration
+from searchd.profiles import Profiles
 from searchd.services import Services
 from searchd.settings import Profile
 from web import overview
@@ -57,14 +58,15 @@ async def search_page(request: AnyRequest, services: NamedDependency[Services]) 
         outcome = Outcome(None, FieldErrors(other=f"There is no collection {state.collection!r}."), 404)
     elif state.q and not errors:
         outcome = await attempt(request, services, Scope.of(state.collection, caller.principals), state)
-    profile = services.profiles.get(state.collection, state.profile) or Profile()
+    profiles = services.profiles if shelf.chosen else Profiles(services.settings)
+    profile = profiles.get(state.collection, state.profile) or Profile()
     beside = partial(grading_of, services, caller, state)
     page = SearchPage(
         section="search",
         state=state,
         modes=mode_choices(state),
         stages=stage_choices(state, profile.stages),
-        profiles=services.profiles.names(state.collection),
+        profiles=profiles.names(state.collection),
         thresholds=relevance_choices(state, shelf.calibration),
         collections=shelf.collections,
         chosen=shelf.chosen,

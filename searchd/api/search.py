@@ -53,7 +53,8 @@ def query_from_request(
     known = profiles or Profiles(settings)
     profile = known.get(request.collection, request.profile)
     if profile is None:
-        names = ", ".join(sorted(known.names(request.collection)))
+        own = Profiles(settings)  # who may not see a collection is not told what was applied to it
+        names = ", ".join(sorted(own.names(request.collection)))
         raise NotFound(f"there is no profile {request.profile[:80]!r}; there are: {names}", code="unknown_profile")
     weights = {"bm25": request.weights.bm25, "dense": request.weights.dense}
     query = Query(

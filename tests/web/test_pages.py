@@ -12,7 +12,9 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from indexer.store import collections, profiles
 from searchd.app import create_app
+from searchd.profiles import body_of
 from searchd.services import Services
 from searchd.settings import Key
 from tests.searchd.library import opened_library
@@ -26,7 +28,14 @@ Client = TestClient[Litestar]
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Services over the library, with keys."""
     with opened_library(tmp_path_factory.mktemp("pages")) as opened:
-        yield replace(opened, settings=msgspec.structs.replace(opened.settings, keys=(JUDGE, READER)))
+        database = opened.engine.database
+        with database.session() as session:
+            collections.ensure(session, "hidden", "en", 1.0)
+            for collection, name in (("hidden", "unseen"), ("default", "applied")):
+                body = body_of(opened.settings.profiles["plain"])
+                profiles.apply(session, collection, name, body, author="tune", why="", now=2.0)
+        settings = msgspec.structs.replace(opened.settings, keys=(JUDGE, READER))
+        yield replace(opened, settings=settings)
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +60,15 @@ def test_judgments_are_read_for_those_alone_who_may_judge(client: Client, monkey
     assert "_look" in seen and "grading_of" not in seen
     assert client.get("/", headers=bearer(JUDGE)).status_code == 200
     assert "grading_of" in seen
+
+
+def test_what_was_applied_to_a_collection_is_not_told_to_who_may_not_see_it(client: Client) -> None:
+    page = client.get("/?collection=default", headers=bearer(READER))
+    assert (page.status_code, "applied" in page.text) == (200, True)
+    page = client.get("/?collection=hidden", headers=bearer(READER))
+    assert (page.status_code, "unseen" in page.text, "plain" in page.text) == (404, False, True)
+    for collection in ("hidden", "default"):
+        body = {"q": "x", "collection": collection, "profile": "none"}
+        answer = client.post("/api/search", json=body, headers=bearer(READER))
+        assert answer.status_code == 404
+        assert "plain" in answer.json()["detail"] and "unseen" not in answer.json()["detail"]
