@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from indexer.errors import InputError, NotFound
+from searchd.judge.beir import folder_named
 from searchd.settings import Profile, Settings
 from searchd.terminal import bars, check_places, console, output, settings_now
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from searchd.calibration import Calibration, StageCalibration, Ties
     from searchd.evaluate.types import JudgedData
     from searchd.evaluate.workbench import Workbench
-
-QUERIES = "queries.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +44,8 @@ class Asked:
 
     @property
     def dataset(self) -> Path | None:
-        """The BEIR folder that is asked for, None if it is a stored set."""
-        return Path(self.name) if self.name and (Path(self.name) / QUERIES).is_file() else None
+        """The BEIR folder that is asked for, None if it is a stored set. Raises: InputError for one without queries."""
+        return folder_named(self.name)
 
 
 @click.command()
@@ -127,7 +126,7 @@ def opened(settings: Settings, asked: Asked) -> Iterator[tuple[JudgedData, Workb
     with console.status("Loading ..."):
         from indexer.store import judged
         from searchd.evaluate.dataset import opened_dataset, read_dataset
-        from searchd.evaluate.judged_data import judged_data
+        from searchd.evaluate.judged_data import judged_data, set_named
         from searchd.evaluate.workbench import open_workbench
 
     if asked.dataset is not None:
@@ -137,7 +136,7 @@ def opened(settings: Settings, asked: Asked) -> Iterator[tuple[JudgedData, Workb
         return
     with open_workbench(settings, asked.collection, asked.principals) as bench:
         with bench.database.read() as session:
-            one = judged.get(session, asked.collection, asked.name or "")
+            one = set_named(session, asked.collection, asked.name or "")
             if one.kind == judged.CLICKS:
                 raise InputError(
                     f"judged set {one.name!r} is made of clicks: they say what was opened, not what was relevant, and no "

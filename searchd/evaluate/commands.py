@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import msgspec
 from rich.text import Text
 
 from indexer.errors import InputError, NotFound
-from searchd.judge.beir import QUERIES
+from searchd.judge.beir import folder_named
 from searchd.settings import Profile, Settings
 from searchd.terminal import bars, check_places, console, output, settings_now
 
@@ -55,8 +54,8 @@ class Asked:
 
     @property
     def dataset(self) -> Path | None:
-        """The BEIR folder that is asked for, None if it is a stored set."""
-        return Path(self.name) if self.name and os.path.isfile(Path(self.name) / QUERIES) else None
+        """The BEIR folder that is asked for, None if it is a stored set. Raises: InputError for one without queries."""
+        return folder_named(self.name)
 
 
 @click.command("eval")
@@ -246,12 +245,11 @@ def opened(settings: Settings, asked: Asked) -> Iterator[tuple[JudgedData, Workb
 
 def stored_set(bench: Workbench, asked: Asked) -> JudgedData:
     """Return the judged set that is asked for. Raises: NotFound; InputError naming those there are."""
-    from indexer.store import judged
-    from searchd.evaluate.judged_data import judged_data
+    from searchd.evaluate.judged_data import judged_data, set_named
 
     name = asked.name or only_set(bench.database, asked.collection)
     with bench.database.read() as session:
-        return judged_data(session, judged.get(session, asked.collection, name))
+        return judged_data(session, set_named(session, asked.collection, name))
 
 
 def only_set(database: Any, collection: str) -> str:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import os
+
 from sqlalchemy.orm import Session
 
-from indexer.errors import InputError
+from indexer.errors import InputError, NotFound
 from indexer.store import judged
 from indexer.store.judged import JudgedSet
 from searchd.evaluate.types import JudgedData, Topic
+from searchd.judge.beir import QUERIES
 from searchd.judge.content import document_grades
+
+
+def set_named(session: Session, collection: str, name: str) -> JudgedSet:
+    """Return a judged set. Raises: NotFound, naming those there are, and what a folder of this name lacks."""
+    try:
+        return judged.get(session, collection, name)
+    except NotFound as error:
+        if not os.path.isdir(name):
+            raise
+        raise NotFound(
+            f"{error}; the folder {name} is none to measure, for it has no {QUERIES}", code=error.code
+        ) from error
 
 
 def judged_data(session: Session, one: JudgedSet) -> JudgedData:

@@ -21,6 +21,7 @@ from rich.text import Text
 from indexer.errors import InputError
 from indexer.store import profiles as store
 from indexer.store.database import open_database
+from searchd.judge.beir import folder_named
 from searchd.profiles import Profiles, body_of, toml_of
 from searchd.settings import Profile, Settings
 from searchd.terminal import bars, check_places, console, output, settings_now
@@ -63,18 +64,16 @@ def tune(
     settings = msgspec.structs.replace(settings_now(), score_cache=0)  # what a pair takes is measured
     logging.disable(logging.WARNING)
     with console.status("Loading ..."):
-        from searchd.evaluate.dataset import QUERIES
         from searchd.evaluate.tuning import TuneOptions
 
-    folder = Path(set_name)
-    is_folder = (folder / QUERIES).is_file()
-    if is_folder and applying:
+    folder = folder_named(set_name)
+    if folder is not None and applying:
         raise InputError(
             f"{set_name} is a folder, indexed for this run alone; --apply needs a judged set of a collection"
         )
     options = TuneOptions(profile_name, configurations, budget_ms or math.inf, seed)
     with bars() as progress, contextlib.ExitStack() as opened:
-        if is_folder:
+        if folder is not None:
             bench, data = opened.enter_context(opened_folder(settings, folder, progress))
         else:
             bench, data = opened.enter_context(opened_set(settings, collection, set_name, principals))
@@ -91,13 +90,12 @@ def opened_set(
     settings: Settings, collection: str, set_name: str, principals: tuple[str, ...]
 ) -> Iterator[tuple[Workbench, JudgedData]]:
     """Yield a collection and what was judged of it."""
-    from indexer.store import judged
-    from searchd.evaluate.judged_data import judged_data
+    from searchd.evaluate.judged_data import judged_data, set_named
     from searchd.evaluate.workbench import open_workbench
 
     with open_workbench(settings, collection, principals) as bench:
         with bench.database.read() as session:
-            data = judged_data(session, judged.get(session, collection, set_name))
+            data = judged_data(session, set_named(session, collection, set_name))
         yield bench, data
 
 

@@ -30,6 +30,20 @@ class QueryLine(msgspec.Struct, frozen=True):
     text: str = ""
 
 
+def folder_named(name: str | None) -> Path | None:
+    """Return the folder that a command's SET names, None if that can only be a judged set.
+
+    Raises: InputError for a folder without queries: no judged set has a slash in its name.
+    """
+    if not name:
+        return None
+    if os.path.isfile(Path(name) / QUERIES):  # of an odd name, False
+        return Path(name)
+    if "/" in name or os.sep in name:
+        raise InputError(f"there is no {Path(name) / QUERIES}: a folder in the BEIR layout has its queries there")
+    return None
+
+
 def read_folder(folder: Path, split: str, problems: Problems) -> Given:
     """Return what a folder says. Raises: InputError naming lines, or a file that is not there."""
     draft = Draft(problems)

@@ -121,6 +121,22 @@ def test_what_it_cannot_do_is_refused(tmp_path: Path) -> None:
     assert isinstance(run("valves", "--profile", "unknown").exception, InputError)
 
 
+@pytest.mark.parametrize("command", ["eval", "tune", "calibrate"])
+def test_a_folder_without_queries_is_said_to_have_none(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cranfield").mkdir()
+    for name, kind, said in (
+        ("./cranfeild", InputError, "there is no cranfeild/queries.jsonl"),
+        ("./cranfield", InputError, "there is no cranfield/queries.jsonl"),
+        ("cranfield", NotFound, "there are: few, valves; the folder cranfield is none to measure"),
+        ("cranfeild", NotFound, "there are: few, valves"),
+    ):
+        error = CliRunner().invoke(cli, [command, name]).exception
+        assert type(error) is kind and said in str(error), error
+
+
 def test_a_folder_is_tuned_in_an_index_of_its_own(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "qrels").mkdir()
     rows = [{"_id": str(i), "title": "", "text": f"The valve of pump number {i} is closed."} for i in range(4)]
