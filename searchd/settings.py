@@ -46,6 +46,9 @@ RESERVED = frozenset(
 )
 """What systems and steps are called in answers; no stage may be."""
 
+NO_JUDGE = {"clicks": "weak grades made of clicks", "file": "grades of a file that names no judge"}
+"""What judgments say in the place of a judge; no key may be called so."""
+
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One reranker in the cascade: scores the top `depth`, of which `keep` go on to the next stage."""
@@ -213,6 +216,13 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     principals: Annotated[tuple[str, ...], Meta(description="Whose documents it reads besides public ones")] = ()
     write: Annotated[bool, Meta(description="Whether it may add, delete and rebuild")] = False
     judge: Annotated[bool, Meta(description="Whether it may judge; keys that write may too")] = False
+
+    def __post_init__(self) -> None:
+        if self.name in NO_JUDGE:
+            raise ValueError(
+                f"no key may be named {self.name!r}: judgments made with it would be taken for {NO_JUDGE[self.name]}; "
+                "give it another name"
+            )
 
 
 class Settings(indexer_settings.Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -64,6 +64,8 @@ def test_an_unknown_name_in_the_file_is_refused_by_name(tmp_path: Path) -> None:
             '[{"name": "a", "secret": "0123456789abcdef"}, {"name": "b", "secret": "0123456789abcdef"}]',
             "same secret",
         ),
+        ("SEARCHD_KEYS", '[{"name": "clicks", "secret": "0123456789abcdef"}]', "'clicks'.*weak grades.*another name"),
+        ("SEARCHD_KEYS", '[{"name": "file", "secret": "0123456789abcdef"}]', "'file'.*names no judge.*another name"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_its_setting(variable: str, value: str, said: str) -> None:

@@ -11,7 +11,8 @@ from indexer.store.judged import JudgedQuery, SetCounts
 from searchd.judge import jsonl
 from searchd.judge.content import told_of
 from searchd.judge.given import Given, GivenJudgment, GivenQuery, Problems, query_id_of
-from searchd.judge.intake import Intake, TakenIn, take_in
+from searchd.judge.intake import FILE, Intake, TakenIn, take_in
+from searchd.settings import NO_JUDGE
 
 
 def given(*lines: str) -> Given:
@@ -160,3 +161,7 @@ def test_a_set_tells_of_its_grades_judges_and_dates(store: Database) -> None:
         assert judged.counts(session, one.set_id) == SetCounts(3, 2, 2, 1)
     assert (told.grades, told.judges) == ({3: 1, 0: 1}, {"ann": 1, "file": 1})
     assert (told.first_at, told.last_at, told.unknown_documents, told.queries, told.skipped) == (4.0, 9.0, 1, 3, 0)
+
+
+def test_no_key_may_be_named_as_what_stands_in_the_place_of_a_judge() -> None:
+    assert set(NO_JUDGE) == {FILE, judged.CLICKS}
