@@ -5,7 +5,6 @@ Answers of which nothing was opened are left out: nobody says that anyone looked
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from indexer.store import judged, searches
 from indexer.store.judged import CLICKS, JudgedQuery, Judgment
 from indexer.store.searches import Click, Search
 from searchd.judge.clicks import Pair, weak_grades
+from searchd.judge.given import query_id_of
 from searchd.judge.impressions import Impression
 from searchd.judge.wording import folded
 
@@ -76,11 +76,6 @@ def impressions_of(pages: Iterable[tuple[Search, Mapping[str, Click]]]) -> list[
         for place, name in enumerate(search.documents, start=search.first_rank)
         if name
     ]
-
-
-def query_id_of(text: str) -> str:
-    """Return the id of a query in a set of clicks: of its text, so that it stays as the set is made anew."""
-    return "c" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _impression(query: str, document_id: str, position: int, click: Click | None) -> Impression:

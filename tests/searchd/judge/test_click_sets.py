@@ -12,7 +12,8 @@ from indexer.store import collections, judged, searches
 from indexer.store.database import Database, open_database
 from indexer.store.searches import Click, Search
 from searchd.__main__ import cli
-from searchd.judge.click_sets import impressions_of, query_id_of, refresh
+from searchd.judge.click_sets import impressions_of, refresh
+from searchd.judge.given import query_id_of
 from searchd.judge.impressions import Impression
 
 
