@@ -185,7 +185,7 @@ def written(content: SetContent, form: str) -> bytes:
     """Return a set in one of the export's formats."""
     if form == "jsonl":
         return b"".join(jsonl.write(content.queries, content.judgments))
-    return "".join(trec.qrels_lines(content) if form == "trec" else topics.topic_lines(content)).encode()
+    return "".join(trec.qrels_lines(content.qrels()) if form == "trec" else topics.topic_lines(content)).encode()
 
 
 def _line(session: Session, one: JudgedSet) -> JudgedSetLine:

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from indexer.errors import InputError
-from searchd.evaluate.types import JudgedData, Qrels, Run
+from searchd.evaluate.types import JudgedData, Run
+from searchd.judge.content import Qrel
 from searchd.judge.topics import spaceless
+from searchd.judge.trec import qrels_lines
 from searchd.train.files import write_whole
 
 CLICKS = "clicks"
@@ -26,20 +28,14 @@ def run_lines(run: Run, tag: str) -> Iterator[str]:
             yield f"{spaceless(query_id)} Q0 {spaceless(document_id)} {rank} {len(documents) - rank + 1} {tag}\n"
 
 
-def qrels_lines(qrels: Qrels) -> Iterator[str]:
-    """Yield the lines of judgments. Raises: InputError for an id with white space."""
-    for query_id, grades in qrels.items():
-        for document_id, grade in grades.items():
-            yield f"{spaceless(query_id)} 0 {spaceless(document_id)} {grade}\n"
-
-
 def write_runs(folder: Path, runs: Mapping[str, Run], data: JudgedData) -> list[Path]:
     """Write a run of each system, and the judgments; return the files.
 
     Raises: InputError for an id that TREC's files cannot hold, or a folder that cannot be written.
     """
     texts = {folder / f"{file_name(name)}.run": "".join(run_lines(run, file_name(name))) for name, run in runs.items()}
-    texts[folder / QRELS[data.kind]] = "".join(qrels_lines(data.qrels))
+    grades = (Qrel(query_id, *judged) for query_id, found in data.qrels.items() for judged in found.items())
+    texts[folder / QRELS[data.kind]] = "".join(qrels_lines(grades))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():

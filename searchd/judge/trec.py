@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from searchd.judge.content import SetContent
+from searchd.judge.content import Qrel, SetContent
 from searchd.judge.given import Draft, Given, GivenJudgment, Problems, grade_of, open_lines, text_lines
 from searchd.judge.topics import beside, read_topics, spaceless, topic_lines
 
@@ -42,12 +42,12 @@ def read_qrels(lines: Iterable[tuple[str, str]], problems: Problems) -> Iterator
             problems.add(where, f"grade {fields[3][:80]!r} is no whole number")
 
 
-def qrels_lines(content: SetContent) -> Iterator[str]:
-    """Yield the qrels of a set. Raises: InputError for an id that has white space."""
-    for one in content.qrels():
+def qrels_lines(qrels: Iterable[Qrel]) -> Iterator[str]:
+    """Yield the lines of grades, of a set's or an evaluation's. Raises: InputError for an id that has white space."""
+    for one in qrels:
         yield f"{spaceless(one.query_id)} 0 {spaceless(one.document_id)} {one.grade}\n"
 
 
 def files_of(content: SetContent, path: Path) -> dict[Path, bytes]:
     """Return the files of a set: qrels at `path`, the queries beside it. Raises: InputError, as `qrels_lines` does."""
-    return {path: "".join(qrels_lines(content)).encode(), beside(path): "".join(topic_lines(content)).encode()}
+    return {path: "".join(qrels_lines(content.qrels())).encode(), beside(path): "".join(topic_lines(content)).encode()}

@@ -256,7 +256,7 @@ def test_any_set_comes_back_from_json_lines_and_qrels(texts: dict[str, str], dat
     lines = list(jsonl.write(content.queries, content.judgments))
     assert told(jsonl.read(jsonl.numbered(lines), Problems())) == (texts, expected)
     problems = Problems()
-    rows = [line.encode() for line in trec.qrels_lines(content)]
+    rows = [line.encode() for line in trec.qrels_lines(content.qrels())]
     found = {
         (one.query_id, one.document_id, one.grade) for one in trec.read_qrels(text_lines(rows, problems), problems)
     }
