@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -417,6 +418,8 @@ def test_a_caller_who_leaves_stops_the_work(services: Services) -> None:
                 asking = asyncio.create_task(client.post("/v1/rerank", json={"query": QUERY, "documents": DOCUMENTS}))
                 assert await asyncio.to_thread(reranker.begun.wait, 30)
                 asking.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asking  # its connection is closed by then
 
         asyncio.run(leave())
         assert reranker.ended.wait(10), "well before the deadline, at which it would raise"
@@ -427,23 +430,26 @@ def test_so_many_wait_and_the_next_is_refused_while_searches_go_on(services: Ser
         return Faulty("hangs") if stage.name == "alone" else counting(stage)
 
     profiles = {**services.settings.profiles, "slow": Profile(stages=(Stage(name="alone"),))}
-    settings = changed(services.settings, profiles=profiles, max_timeout_ms=3000)
-    codes: list[tuple[int, str]] = []
+    settings = changed(services.settings, profiles=profiles, max_timeout_ms=6000)
+
+    async def crowd(address: str) -> list[tuple[int, str]]:
+        limits = httpx.Limits(max_connections=100)
+        async with httpx.AsyncClient(base_url=address, timeout=60, trust_env=False, limits=limits) as client:
+
+            async def ask() -> tuple[int, str]:
+                body = {"query": QUERY, "documents": DOCUMENTS, "model": "slow"}
+                answer = await client.post("/v1/rerank", json=body)
+                return answer.status_code, answer.json()["code"]
+
+            asking = [asyncio.create_task(ask()) for _ in range(80)]
+            await asyncio.wait(
+                asking, return_when=asyncio.FIRST_COMPLETED
+            )  # the first to be refused: all places are taken
+            search = await client.get("/api/search?q=valve&profile=plain")
+            assert search.status_code == 200
+            return await asyncio.gather(*asking)
 
     with running(services_over(services.engine, settings, load)) as address:
-
-        def ask() -> None:
-            body = {"query": QUERY, "documents": DOCUMENTS, "model": "slow"}
-            answer = httpx.post(f"{address}/v1/rerank", json=body, timeout=60, trust_env=False)
-            codes.append((answer.status_code, answer.json()["code"]))
-
-        threads = [threading.Thread(target=ask) for _ in range(80)]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.7)
-        search = httpx.get(f"{address}/api/search?q=valve&profile=plain", timeout=10, trust_env=False)
-        assert search.status_code == 200
-        for thread in threads:
-            thread.join(60)
+        codes = asyncio.run(crowd(address))
     assert {code for code, _ in codes} == {503}
     assert sum(code == "busy" for _, code in codes) >= 8

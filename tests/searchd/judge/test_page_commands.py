@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from indexer.owner import Owner
-from indexer.store import collections, judged
+from indexer.store import collections, judged, searches
 from indexer.store.database import open_database
 from searchd.__main__ import cli, run_command
 from searchd.judge import page_commands, proposals
@@ -22,6 +22,8 @@ from tests.web.product import running
 def library(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     """The library's folder, as this invocation's settings and with a daemon announced in it."""
     monkeypatch.setenv("SEARCHD_DATA_DIR", services.settings.data_dir)
+    with services.engine.database.session() as session:
+        searches.forget(session, float("inf"))  # other tests share the library, and search it
     with running(services) as url, Owner.acquire(services.settings) as owner:
         owner.announce(url)
         yield services

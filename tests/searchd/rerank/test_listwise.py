@@ -393,7 +393,7 @@ def test_windows_that_do_not_end_in_time_are_counted(fault: Fault) -> None:
 def test_a_caller_who_goes_away_ends_it_between_windows_and_within() -> None:
     with chatting(Chat()) as (reranker, server):
         with pytest.raises(TimeoutError):
-            reranker.score(replace(ASKS, cancelled=lambda: len(server.asked) == 2), numbers(*range(40)))
+            reranker.score(replace(ASKS, cancelled=lambda: len(server.asked) >= 2), numbers(*range(40)))
         assert len(server.asked) == 2
 
 
