@@ -66,16 +66,20 @@ def _grade(services: Services, caller: Caller, form: Form, given: int, session: 
 async def undo(request: AnyRequest, services: NamedDependency[Services]) -> Response[Any]:
     """Take back the grade that this judge gave last in the set, and go to its query."""
     caller, form = await _read(request, services)
-    last = await _written(services, partial(_undo, caller, form))
+    last, grade = await _written(services, partial(_undo, caller, form))
     if last is None:
         back = address_of(form["collection"], form["set"], form.get("query", ""), nothing="1")
         return _answer(request, {"query": "", "document": ""}, back)
     address = _address(form, last.query_id)
-    return _answer(request, {"query": last.query_id, "document": last.document_id, "href": address}, f"{address}#pool")
+    said = {"query": last.query_id, "document": last.document_id, "grade": grade, "href": address}
+    return _answer(request, said, f"{address}#pool")
 
 
-def _undo(caller: Caller, form: Form, session: Session) -> Judgment | None:
-    return judging.take_back(session, set_for(session, caller, form["collection"], form["set"]), caller.name)
+def _undo(caller: Caller, form: Form, session: Session) -> tuple[Judgment | None, int | None]:
+    """Return what was taken back, and the grade that its document has now."""
+    one = set_for(session, caller, form["collection"], form["set"])
+    last = judging.take_back(session, one, caller.name)
+    return last, judging.grades_of(session, one, last.query_id).get(last.document_id) if last else None
 
 
 @post("/judge/skip", status_code=200, include_in_schema=False)

@@ -168,6 +168,7 @@ def test_hits_are_graded_where_they_are_shown(visit: Visit, address: str, servic
     expect(page.locator("[data-grades]")).to_have_count(0)
     page.get_by_label("Judge into").select_option("faq")
     expect(page.locator("[data-grades]").first).to_be_visible()
+    page.wait_for_load_state("load")  # before the script is there, a grade is a form that is sent
     hit = page.locator("[data-hit]").first
     hit.get_by_role("button", name="3 answers it").click()
     expect(hit.locator("[aria-pressed=true]")).to_have_text(re.compile("3"))

@@ -114,9 +114,9 @@ function undo(form) {
       const card = said.query === desk.dataset.query && cards.find((one) => one.dataset.document === said.document);
       if (!card) return location.assign(said.href);
       complain(null);
-      show(formOf(card), null);
+      show(formOf(card), said.grade === null ? null : String(said.grade));
       focusOn(card);
-      say("The grade was taken back.");
+      say(said.grade === null ? "The grade was taken back." : "The grade was taken back; the one before it is there again.");
     } catch (error) {
       complain(error);
     }

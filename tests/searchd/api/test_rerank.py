@@ -25,6 +25,7 @@ from searchd.rerank.table import RerankerCache
 from searchd.rerank.types import LongInstruction, PassageText, Reranker, ScoreRequest
 from searchd.services import Services
 from searchd.settings import Key, Profile, Stage
+from tests.loops import in_loop
 from tests.searchd.api.conftest import HOST, Client, TestClient, problem
 from tests.searchd.library import CountingReranker, counting, services_over
 from tests.searchd.rerank.http_server import service
@@ -421,7 +422,7 @@ def test_a_caller_who_leaves_stops_the_work(services: Services) -> None:
                 with contextlib.suppress(asyncio.CancelledError):
                     await asking  # its connection is closed by then
 
-        asyncio.run(leave())
+        in_loop(leave)
         assert reranker.ended.wait(10), "well before the deadline, at which it would raise"
 
 
@@ -450,6 +451,6 @@ def test_so_many_wait_and_the_next_is_refused_while_searches_go_on(services: Ser
             return await asyncio.gather(*asking)
 
     with running(services_over(services.engine, settings, load)) as address:
-        codes = asyncio.run(crowd(address))
+        codes = in_loop(lambda: crowd(address))
     assert {code for code, _ in codes} == {503}
     assert sum(code == "busy" for _, code in codes) >= 8

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 from cohere.core.api_error import ApiError
 
 from tests.daemon import Daemon
+from tests.loops import in_loop
 from tests.searchd.api.conftest import Client
 
 QUERY = "oil change"
@@ -81,8 +81,7 @@ class TestCohere:
                 )
             return [answer.results[0].index for answer in answers]
 
-        with ThreadPoolExecutor(1) as thread:  # the browser's tests leave a loop running on this one
-            assert thread.submit(lambda: asyncio.run(ask())).result() == [1] * 4
+        assert in_loop(ask) == [1] * 4
 
     def test_a_long_document_is_scored_by_its_best_part(self, daemon: Daemon) -> None:
         long = "Nothing is said here about it. " * 200 + DOCUMENTS[1]

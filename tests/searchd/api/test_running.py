@@ -9,6 +9,7 @@ import pytest
 
 from indexer.errors import Busy
 from searchd.api.running import RERANKS, SEARCHES, work_queues
+from tests.loops import in_loop
 
 CLIENTS = 32
 
@@ -33,7 +34,7 @@ def test_all_of_32_clients_are_served_and_of_many_more_some_are_told_at_once(nam
         assert len(turned_away) == sum(isinstance(one, Busy) for one in done)
         return done
 
-    assert asyncio.run(ask(CLIENTS)) == [1] * CLIENTS
+    assert in_loop(lambda: ask(CLIENTS)) == [1] * CLIENTS
     released.clear()
-    done = asyncio.run(ask(20 * CLIENTS))
+    done = in_loop(lambda: ask(20 * CLIENTS))
     assert 2 * CLIENTS <= done.count(1) < 20 * CLIENTS
