@@ -44,24 +44,25 @@ def calls_of(groups: Sequence[Group], count: int) -> list[Call]:
     ]
 
 
-def closed(ours: Ours, calls: Sequence[Call], clients: int, seconds: float) -> dict[str, Any]:
-    """Let so many clients ask one call after the other for so long; return throughput, latency and each call's top 10."""
-    numbers, lock = iter(range(1 << 30)), threading.Lock()
-    found: dict[int, list[int]] = {}
+def closed(ours: Ours, calls: Sequence[Call], clients: int) -> dict[str, Any]:
+    """Let so many clients ask one call after the other; return throughput, latency and each call's top 10."""
+    waiting, lock = iter(calls), threading.Lock()
+    found: dict[Call, list[int]] = {}
     latencies: list[float] = []
     pairs = [0]
-    until = time.perf_counter() + seconds
 
     def ask() -> None:
-        while time.perf_counter() < until:
+        while True:
             with lock:
-                number = next(numbers) % len(calls)
+                call = next(waiting, None)
+            if call is None:
+                return
             started = time.perf_counter()
-            scores = ours.score(calls[number].query, calls[number].passages)
+            scores = ours.score(call.query, call.passages)
             with lock:
                 latencies.append((time.perf_counter() - started) * 1000)
                 pairs[0] += len(scores)
-                found[number] = top(scores)
+                found[call] = top(scores)
 
     started = time.perf_counter()
     threads = [threading.Thread(target=ask) for _ in range(clients)]
@@ -72,14 +73,15 @@ def closed(ours: Ours, calls: Sequence[Call], clients: int, seconds: float) -> d
     return figures(clients, pairs[0], time.perf_counter() - started, latencies, found)
 
 
-def pooled(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Return what two turns of as many clients gave, as one."""
-    pairs, seconds, latencies = (one[name] + other[name] for name in ("pairs", "seconds", "latencies_ms"))
-    return figures(one["clients"], pairs, seconds, latencies, one["top10"] | other["top10"])
+def pooled(turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what turns of as many clients gave, as one."""
+    pairs, seconds = (sum(turn[name] for turn in turns) for name in ("pairs", "seconds"))
+    latencies = [ms for turn in turns for ms in turn["latencies_ms"]]
+    return figures(turns[0]["clients"], pairs, seconds, latencies, turns[-1]["top10"])
 
 
 def figures(
-    clients: int, pairs: int, seconds: float, latencies_ms: list[float], top10: dict[int, list[int]]
+    clients: int, pairs: int, seconds: float, latencies_ms: list[float], top10: dict[Call, list[int]]
 ) -> dict[str, Any]:
     """Return throughput and latency of what was scored meanwhile, beside what they are computed from."""
     return {
@@ -95,10 +97,10 @@ def figures(
     }
 
 
-def same_top10(alone: dict[int, list[int]], together: dict[int, list[int]]) -> float:
+def same_top10(alone: dict[Call, list[int]], together: dict[Call, list[int]]) -> float:
     """Return the share of calls with the same top 10, in order, alone and in company."""
     both = alone.keys() & together.keys()
-    return sum(alone[number] == together[number] for number in both) / max(1, len(both))
+    return sum(alone[call] == together[call] for call in both) / max(1, len(both))
 
 
 def overload(ours: Ours, calls: Sequence[Call], capacity: float, times: float, seconds: float) -> dict[str, object]:
