@@ -16,7 +16,7 @@ import logging
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import ir_measures
@@ -33,7 +33,7 @@ from searchd.api.search import SearchRequest, query_from_request
 from searchd.present import by_document
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.text import passage_text
-from searchd.rerank.types import PassageText, ScoreRequest, never
+from searchd.rerank.types import PassageText, Reranker, ScoreRequest, never
 from searchd.rerank.wish import request_of
 from searchd.services import Services, build_services
 from searchd.settings import Profile, Settings, Stage
@@ -63,6 +63,9 @@ class Recorded:
         self.logits = logits
 
     def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
+        return len(passages)
+
+    def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         return len(passages)
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
@@ -103,12 +106,17 @@ def grid(
             chosen = [msgspec.structs.replace(s, blend=w) for s, w in zip(stages, (first, second), strict=True)]
             run = []
             for query_id, (candidates, scores) in found.items():
-                cascade = Cascade(lambda stage, scores=scores: Recorded(scores[stage.name]))  # type: ignore[misc]
+                cascade = Cascade(recorded_by(scores))
                 ordered, reports = cascade.rerank("", candidates, chosen, RerankRequest(), float("inf"))
                 assert all(complete(report) for report in reports), reports
                 run += [ScoredDoc(query_id, one, -rank) for rank, one in enumerate(by_document(ordered))]
             table[row, column] = ir_measures.calc_aggregate([nDCG @ 10], judged.qrels, run)[nDCG @ 10]
     return table
+
+
+def recorded_by(scores: Scores) -> Callable[[Stage], Reranker]:
+    """Return what gives a cascade the reranker of a stage."""
+    return lambda stage: Recorded(scores[stage.name])
 
 
 def complete(report: StageReport) -> bool:

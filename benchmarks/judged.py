@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from indexer.engine import Engine
 from searchd.evaluate.dataset import CORPUS, index_corpus, read_dataset, read_rows
-from searchd.evaluate.sources import within_limits
+from searchd.judge.given import within_limits
 from searchd.settings import Settings
 
 NO_LIMIT_MS = 600_000

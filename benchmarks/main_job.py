@@ -20,6 +20,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -31,8 +32,9 @@ from tests.daemon import Daemon, command
 class PeakMemory:
     """Samples the resident memory of a process and its children twice a second: more often it takes the time it measures."""
 
-    def __init__(self, pid: int) -> None:
-        self.process, self.peak_bytes, self._stop = psutil.Process(pid), 0, threading.Event()
+    def __init__(self, daemon: Daemon) -> None:
+        assert daemon.process is not None
+        self.process, self.peak_bytes, self._stop = psutil.Process(daemon.process.pid), 0, threading.Event()
         self.main_bytes = 0
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -60,7 +62,7 @@ def folder_mb(path: Path) -> float:
 
 def ingest(daemon: Daemon, folder: Path) -> dict[str, float]:
     """Add the folder through the command line; return rates, peak memory and sizes."""
-    memory = PeakMemory(daemon.process.pid)
+    memory = PeakMemory(daemon)
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "indexer", "add", str(folder)],
@@ -111,7 +113,8 @@ def percentiles(values: list[float]) -> dict[str, float]:
 
 def measure(daemon: Daemon, texts: list[str], clients: int, *, cascade: bool) -> dict[str, object]:
     """Ask every query once with `clients` at a time; return percentiles of the whole, each part, and what was degraded."""
-    answers, walls = [], []
+    answers: list[tuple[int, dict[str, Any]]] = []
+    walls: list[float] = []
 
     def ask(text: str) -> None:
         body = {"q": text, "rerank": {"enabled": cascade}}
@@ -160,7 +163,7 @@ def main() -> None:
         with daemon:
             found["cold_start_s"] = time.monotonic() - started
             print(f"cold start to ready: {found['cold_start_s']:.1f} s")
-            memory = PeakMemory(daemon.process.pid)
+            memory = PeakMemory(daemon)
             every = questions(daemon, 2 * arguments.queries)
             texts, others = every[::2], every[1::2]
             measure(daemon, texts[:10], 1, cascade=True)

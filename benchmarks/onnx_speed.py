@@ -77,6 +77,6 @@ def stages(graphs: Path) -> list[tuple[str, Stage, str]]:
 
 
 if __name__ == "__main__":
-    given = [int(argument) for argument in sys.argv[1:]]
+    rounds_given, threads_given = [*map(int, sys.argv[1:]), *(9, 0)[len(sys.argv) - 1 :]]
     with tempfile.TemporaryDirectory() as temporary:
-        main(*(given + [9, 0][len(given) :]), Path(temporary))
+        main(rounds_given, threads_given, Path(temporary))

@@ -70,7 +70,8 @@ def main() -> None:
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1), encoding="utf-8")
     say(f"{time.perf_counter() - PROCESS_STARTED:.0f} s in all")
-    os._exit(0)  # threads of peers do not end by themselves
+    left_out = any("skipped" in one for one in report.get("models", {}).values()) if arguments.gpu else False
+    os._exit(1 if left_out else 0)  # threads of peers do not end by themselves
 
 
 def parsed() -> argparse.Namespace:

@@ -22,14 +22,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from html import escape
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
 
 from lxml import etree
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from indexer.embedder import plain_tokenizer
-from indexer.formats.failures import ParseFailure
+from indexer.errors import ParseFailure
 from indexer.formats.table import parse
 from indexer.splitter import Splitter
 from indexer.types import Document, ParsedText
@@ -80,7 +80,7 @@ def documents_of(package: Path) -> Iterator[dict[str, object]]:
             return
 
 
-def wanted(path: PurePosixPath) -> bool:
+def wanted(path: PurePath) -> bool:
     """Say whether a file is documentation in English that the product can read."""
     name = path.name.lower().removesuffix(".gz")
     if SKIPPED.search(f"/{path.as_posix()}"):
@@ -227,7 +227,7 @@ def descriptions(lists: Path, count: int) -> Iterator[dict[str, object]]:
         subprocess.run([helper, "cat-file", str(path)], capture_output=True, text=True, check=True).stdout
         for path in sorted(lists.glob("*debian_dists_*Translation-en*"))
     )
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for record in dump.split("\n\n"):
         name = re.search(r"^Package: (.+)$", record, re.M)
         text = re.search(r"^Description(?:-en)?: (.+)\n((?: .*\n?)+)", record, re.M)
@@ -236,9 +236,9 @@ def descriptions(lists: Path, count: int) -> Iterator[dict[str, object]]:
             found.setdefault(text[1], (name[1], "\n".join(lines)))
     rows = sorted(found.items())
     random.Random(SEED).shuffle(rows)
-    for synopsis, (name, body) in rows[:count]:
-        for parsed in readable(f"{name}.md", body.encode()):
-            row = split(f"description/{name}", ParsedText(synopsis, parsed.text, parsed.blocks), [], "description")
+    for synopsis, (package, body) in rows[:count]:
+        for parsed in readable(f"{package}.md", body.encode()):
+            row = split(f"description/{package}", ParsedText(synopsis, parsed.text, parsed.blocks), [], "description")
             if row is not None:
                 yield row
 

@@ -16,7 +16,7 @@ import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
@@ -83,7 +83,7 @@ def documents_of(package: Path) -> list[str]:
     return found
 
 
-def wanted(path: PurePosixPath) -> bool:
+def wanted(path: PurePath) -> bool:
     """Say whether a file is an FAQ in English that the product can read."""
     return SKIPPED.search(f"/{path.as_posix()}") is None and BINARY.search(path.name) is None
 

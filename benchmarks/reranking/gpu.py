@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reranking.load import Call, closed
+from benchmarks.reranking.load import Call, again_for, closed
 from benchmarks.reranking.ours import Ours
 from benchmarks.reranking.workload import CANDIDATES, Group
 from indexer.device import Device
@@ -29,8 +29,18 @@ NATURAL = (6, 46, 96, 125, 155, 172, 187, 196, 201, 223)
 """Tokens of a passage at the middle of each tenth of Perl's FAQ; with query and special tokens a mean of about 155."""
 CASCADE_MS = 12
 TINY = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-MEASURED_S, REHEARSED_S = 12.0, 0.6
-"""Of 32 clients; before it a third as long to warm up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long is measured: 32 clients in seconds, after a third as long to warm up, and queries alone after ten."""
+
+    crowd_s: float
+    alone: int
+
+
+MEASURED, REHEARSED = Length(12.0, 50), Length(0.6, 6)
+WARMING = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,7 @@ def measure_gpu(say: Callable[[str], None], *, rehearse: bool = False) -> dict[s
     report: dict[str, Any] = {"gpu": gpu, "weights": weights, "models": {}}
     say(f"{gpu}, torch {torch.__version__}; weights {weights}")
     device, loaded = Device(Settings()), {}
+    length = REHEARSED if rehearse else MEASURED
     with tempfile.TemporaryDirectory() as root:
         for name, shape in SHAPES.items():
             try:
@@ -78,13 +89,12 @@ def measure_gpu(say: Callable[[str], None], *, rehearse: bool = False) -> dict[s
                 write(shape, Path(root) / name, TINY if rehearse else {})
                 loaded[name] = Ours(stage_of(name, Path(root) / name), device)
                 say(f"{name}: written and loaded in {time.perf_counter() - started:.0f} s")
-                seconds = REHEARSED_S if rehearse else MEASURED_S
-                report["models"][name] = measured(name, shape, loaded[name], say, seconds)
+                report["models"][name] = measured(name, shape, loaded[name], say, length)
             except Exception as error:  # one model that does not run must not cost the figures of the others
                 say(f"{name}: skipped: {type(error).__name__}: {str(error)[:300]}")
                 report["models"][name] = {"skipped": f"{type(error).__name__}: {error}"}
         if {"minilm-l6", "v2-m3"} <= loaded.keys():
-            ms = report["cascade_ms"] = cascade_ms(loaded["minilm-l6"], loaded["v2-m3"])
+            ms = report["cascade_ms"] = cascade_ms(loaded["minilm-l6"], loaded["v2-m3"], length)
             say(f"cascade minilm-l6 at 100, v2-m3 at 20: {ms:.1f} ms, guide {CASCADE_MS}")
         else:
             say("cascade: skipped, one of its models did not load")
@@ -93,22 +103,23 @@ def measure_gpu(say: Callable[[str], None], *, rehearse: bool = False) -> dict[s
 
 def stage_of(name: str, folder: Path) -> Stage:
     """Return a stage of a folder's model."""
-    most = {"depth": 1000, "keep": 1000, "budget_ms": 60_000}
-    return Stage(name=name, model=str(folder), max_length=512, precision="bfloat16", **most)
+    return Stage(
+        name=name, model=str(folder), max_length=512, precision="bfloat16", depth=1000, keep=1000, budget_ms=60_000
+    )
 
 
-def measured(name: str, shape: Shape, ours: Ours, say: Callable[[str], None], seconds: float) -> dict[str, Any]:
+def measured(name: str, shape: Shape, ours: Ours, say: Callable[[str], None], length: Length) -> dict[str, Any]:
     """Return throughput of 32 clients at natural lengths, and the latency of one query alone, with graphs and without."""
     natural = [group_of(number, NATURAL) for number in range(64)]
     even = [group_of(number, (128 - 3 - 12,)) for number in range(16)]
     ours.store([*natural, *even])
     calls = [Call(group.query, group.passages) for group in natural]
-    closed(ours, calls, 32, seconds / 3)
-    found = closed(ours, calls, 32, seconds)
+    closed(ours, again_for(calls, length.crowd_s / 3), 32)
+    found = closed(ours, again_for(calls, length.crowd_s), 32)
     found.pop("top10")
 
     def alone_ms() -> float:
-        return one_query_ms(lambda group: ours.score(group.query, group.passages), even)
+        return one_query_ms(lambda group: ours.score(group.query, group.passages), even, length)
 
     path, ms, plain_ms, graphs = ours.path, alone_ms(), without_graphs(ours, alone_ms), graphs_of(ours)
     note = f" ({plain_ms:.1f} without its {graphs} graphs)" if graphs else ""
@@ -138,17 +149,17 @@ def without_graphs(ours: Ours, measure: Callable[[], float]) -> float | None:
     return found
 
 
-def one_query_ms(score: Callable[[Group], object], groups: Sequence[Group]) -> float:
+def one_query_ms(score: Callable[[Group], object], groups: Sequence[Group], length: Length) -> float:
     """Return the median time of a query that has the GPU to itself."""
     times = []
-    for number in range(60):
+    for number in range(WARMING + length.alone):
         started = time.perf_counter()
         score(groups[number % len(groups)])
         times.append((time.perf_counter() - started) * 1000)
-    return statistics.median(times[10:])
+    return statistics.median(times[WARMING:])
 
 
-def cascade_ms(small: Ours, large: Ours) -> float:
+def cascade_ms(small: Ours, large: Ours, length: Length) -> float:
     """Return the median time of 100 passages through the small model, and its 20 best through the large one."""
     groups = [group_of(number, (128 - 3 - 12,)) for number in range(16)]
     for ours in (small, large):
@@ -158,7 +169,7 @@ def cascade_ms(small: Ours, large: Ours) -> float:
         order = (-small.score(group.query, group.passages)).argsort()[:20]
         return large.score(group.query, [group.passages[place] for place in order])
 
-    return one_query_ms(score, groups)
+    return one_query_ms(score, groups, length)
 
 
 def group_of(number: int, lengths: Sequence[int]) -> Group:
@@ -177,9 +188,11 @@ def write(shape: Shape, folder: Path, changed: dict[str, int]) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
+    auto: Any = AutoModelForSequenceClassification
+
     config = AutoConfig.for_model(shape.kind, num_labels=1, **(shape.config | changed))
     torch.manual_seed(0)
-    model: Any = AutoModelForSequenceClassification.from_config(config, dtype=torch.bfloat16)
+    model = auto.from_config(config, dtype=torch.bfloat16)
     model.save_pretrained(folder)
     write_tokenizer(folder, int(config.pad_token_id or 0), config.max_position_embeddings - 2)
 
@@ -192,6 +205,8 @@ def write_tokenizer(folder: Path, pad_id: int, longest: int) -> None:
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
+    fast: Any = PreTrainedTokenizerFast
+
     special = ["[CLS]", "[SEP]", "[UNK]", "[MASK]"]
     special.insert(pad_id, "[PAD]")
     names = [*special, *(f"w{number}" for number in range(WORDS))]
@@ -202,7 +217,7 @@ def write_tokenizer(folder: Path, pad_id: int, longest: int) -> None:
         pair="[CLS] $A [SEP] $B:0 [SEP]:0",
         special_tokens=[(name, names.index(name)) for name in ("[CLS]", "[SEP]")],
     )
-    wrapped = PreTrainedTokenizerFast(
+    wrapped = fast(
         tokenizer_object=tokenizer,
         pad_token="[PAD]",
         cls_token="[CLS]",

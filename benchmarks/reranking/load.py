@@ -5,12 +5,13 @@ Takes a loaded `Ours`; gives throughput, latency, whether scores depend on compa
 
 from __future__ import annotations
 
+import itertools
 import random
 import statistics
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,16 @@ def calls_of(groups: Sequence[Group], count: int) -> list[Call]:
     ]
 
 
-def closed(ours: Ours, calls: Sequence[Call], clients: int) -> dict[str, Any]:
+def again_for(calls: Sequence[Call], seconds: float) -> Iterator[Call]:
+    """Yield calls over and over, until so long after the first was asked for."""
+    until = time.perf_counter() + seconds
+    for call in itertools.cycle(calls):
+        if time.perf_counter() >= until:
+            return
+        yield call
+
+
+def closed(ours: Ours, calls: Iterable[Call], clients: int) -> dict[str, Any]:
     """Let so many clients ask one call after the other; return throughput, latency and each call's top 10."""
     waiting, lock = iter(calls), threading.Lock()
     found: dict[Call, list[int]] = {}
@@ -103,7 +113,7 @@ def same_top10(alone: dict[Call, list[int]], together: dict[Call, list[int]]) ->
     return sum(alone[call] == together[call] for call in both) / max(1, len(both))
 
 
-def overload(ours: Ours, calls: Sequence[Call], capacity: float, times: float, seconds: float) -> dict[str, object]:
+def overload(ours: Ours, calls: Sequence[Call], capacity: float, times: float, seconds: float) -> dict[str, Any]:
     """Send `times` the capacity (pairs per second), each with a deadline; return goodput and how fast the rest is refused.
 
     A call does as a stage of the cascade does: it asks how many passages fit, and scores those. Goodput counts pairs

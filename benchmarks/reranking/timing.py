@@ -118,11 +118,13 @@ def spearman(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     Passages that stand in a corpus twice have one score, and padding moves its last bits. Source: Spearman, 1904.
     """
     ranks = [mean_ranks(scores.round(DECIMALS)) for scores in (one, other)]
-    return float(np.corrcoef(ranks)[0, 1])
+    found: NDArray[np.float64] = np.corrcoef(ranks[0], ranks[1])
+    return float(found[0, 1])
 
 
 def mean_ranks(scores: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the rank of each score, equal scores sharing their mean rank."""
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
-    return ((ends - counts + ends - 1) / 2.0)[inverse]
+    ranks: NDArray[np.float64] = (ends - counts + ends - 1) / 2.0
+    return ranks[inverse]

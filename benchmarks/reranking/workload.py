@@ -75,7 +75,7 @@ def split(rows: Sequence[tuple[str, str]], tokenizer: Tokenizer, most_tokens: in
     splitter = Splitter(tokenizer, most_tokens, 0)
     found = []
     for name, text in rows:
-        blocks = (Block("text", 0, len(text)),)
+        blocks = (Block("paragraph", 0, len(text)),)
         document = Document("default", name, "", name, text, blocks, {}, (), 1, name)
         found += [(name, passage.text) for passage in splitter.split("default", document)]
     return found
