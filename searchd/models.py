@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 from rich.table import Table
-from rich.text import Text
 
 from indexer.errors import TransientError
 from indexer.owner import running_daemon
 from searchd.settings import Settings
-from searchd.terminal import bars, console, output, settings_now
+from searchd.terminal import bars, console, line, output, settings_now, whole_line
 from searchd.train.beside import be_nice
 
 if TYPE_CHECKING:
@@ -99,11 +98,6 @@ def plain(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
             yield from plain(value, f"{above}{name}.")
         else:
             yield f"{above}{name}", value
-
-
-def line(text: str) -> None:
-    """Print a text as it is, wrapped at words."""
-    output.print(Text(text))
 
 
 def show_figures(card: Card) -> None:
@@ -225,8 +219,7 @@ def export_as_onnx(name: str, folder: Path, int8: bool) -> None:
         checks = export_onnx(name, folder, int8=int8)
     for check in checks:
         size = check.graph.stat().st_size / 1e6
-        said = (
+        whole_line(
             f'model = "{check.graph}"  # {size:.0f} MB; against torch in float32: logits within {check.worst:.2g}, '
             f"Spearman {check.spearman:.4f}, top 10 {check.top:.0%} the same"
         )
-        output.print(said, highlight=False, soft_wrap=True, markup=False)

@@ -1,4 +1,5 @@
-"""What the commands share: this invocation's settings, two consoles (what was asked for, and all else), log and progress."""
+"""What the commands share: this invocation's settings, two consoles (what was asked for, and all else), lines,
+log and progress."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from indexer.errors import InputError
 from indexer.settings import environment, load_settings
@@ -25,6 +27,16 @@ def settings_now(**overrides: Any) -> Settings:
     """Read the settings of this invocation; an override that is None leaves them as they are."""
     given = {name: value for name, value in overrides.items() if value is not None}
     return load_settings(Settings, environ=environment(), overrides=given)
+
+
+def line(text: str) -> None:
+    """Print a text as it is, wrapped at words."""
+    output.print(Text(text))
+
+
+def whole_line(text: str) -> None:
+    """Print a text as it is, never broken: paths and addresses in it can be copied."""
+    output.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def check_places(*files: Path | None) -> None:

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import msgspec
 from rich.table import Table
-from rich.text import Text
 
 from indexer.errors import InputError, NotFound
 from searchd.judge.beir import folder_named
 from searchd.settings import Profile, Settings
-from searchd.terminal import bars, check_places, console, output, settings_now
+from searchd.terminal import bars, check_places, console, line, output, settings_now
 
 if TYPE_CHECKING:
     from searchd.calibration import Calibration, StageCalibration, Ties
@@ -255,8 +254,3 @@ def show_stage(name: str, fitted: StageCalibration, where: str) -> None:
             cells += [""] * place + ([f"{one.pairs:,}", f"{one.said:.0%}", f"{one.so:.0%}"] if one else ["", "", ""])
         table.add_row(*cells)
     output.print(table)
-
-
-def line(text: str) -> None:
-    """Print a text as it is, wrapped at words."""
-    output.print(Text(text))

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.text import Text
 
 from indexer.errors import InputError, NotFound
 from searchd.judge.beir import folder_named
 from searchd.settings import Profile, Settings
-from searchd.terminal import bars, check_places, console, output, settings_now
+from searchd.terminal import bars, check_places, console, line, output, settings_now
 
 if TYPE_CHECKING:
     from searchd.evaluate.comparison import Comparison
@@ -372,8 +371,3 @@ def write_json(path: Path | None, found: Evaluation | Comparison, gates: list[Ga
         write_whole(path, msgspec.json.format(msgspec.json.encode(body), indent=1))
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def line(text: str) -> None:
-    """Print a text as it is, wrapped at words."""
-    output.print(Text(text))

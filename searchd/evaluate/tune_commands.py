@@ -24,7 +24,7 @@ from indexer.store.database import open_database
 from searchd.judge.beir import folder_named
 from searchd.profiles import Profiles, body_of, toml_of
 from searchd.settings import Profile, Settings
-from searchd.terminal import bars, check_places, console, output, settings_now
+from searchd.terminal import bars, check_places, console, line, output, settings_now
 
 if TYPE_CHECKING:
     from searchd.evaluate.tuned import Tuning
@@ -169,11 +169,6 @@ def show(found: Tuning) -> None:
     if found.verdict in (CHANGE, OFF):
         output.print()
         output.print(toml_of(found.profile_name, found.recommended.profile), highlight=False, markup=False)
-
-
-def line(text: str) -> None:
-    """Print a text as it is, wrapped at words."""
-    output.print(Text(text))
 
 
 def apply(settings: Settings, found: Tuning) -> None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import time
 
 import click
-from rich.markup import escape
 
 from indexer.errors import NotFound
 from indexer.store import collections, searches
 from indexer.store.database import open_database
 from searchd.judge.click_sets import ClickSet, refresh
 from searchd.settings import Settings
-from searchd.terminal import output, settings_now
+from searchd.terminal import settings_now, whole_line
 
 DAY_S = 86_400.0
 OFF = "log_queries is off: clicks are still kept, but without the text of their query they make no grades."
@@ -42,7 +41,7 @@ def clicks(name: str, collection: str, since_days: int | None) -> None:
     finally:
         database.close()
     for line in (*lines_of(made, name), *lines_of_log(settings, made, kept.clicks)):
-        output.print(escape(line), highlight=False, soft_wrap=True)
+        whole_line(line)
 
 
 def lines_of(made: ClickSet, name: str) -> list[str]:

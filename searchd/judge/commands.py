@@ -22,7 +22,7 @@ from indexer.store.database import Database, open_database
 from indexer.store.judged import CLICKS, JudgedSet
 from searchd.judge.content import content_of, told_of
 from searchd.judge.intake import FILE, Intake, TakenIn, take_in
-from searchd.terminal import output, settings_now
+from searchd.terminal import output, settings_now, whole_line
 
 COLLECTION = click.option("--collection", default="default", show_default=True, help="Whose set it is.")
 
@@ -92,9 +92,9 @@ def export_set(name: str, path: Path, collection: str, form: str | None, overwri
         content = content_of(session, store.get(session, collection, name).set_id)
     form = form or format_of(path)
     for written in write_set(content, path, form, overwrite=overwrite):
-        line(f"{written} is written")
+        whole_line(f"{written} is written")
     if form != "jsonl" and content.of_passages:
-        line(
+        whole_line(
             f"of passages: {counted(content.of_passages, 'grade')}, counted there for their documents; jsonl keeps them"
         )
 
@@ -116,7 +116,7 @@ def list_sets(collection: str | None) -> None:
     if table.row_count:
         output.print(table)
     else:
-        line("There is no judged set; `searchd judged import SET PATH` makes one.")
+        whole_line("There is no judged set; `searchd judged import SET PATH` makes one.")
 
 
 @judged.command()
@@ -152,7 +152,9 @@ def delete(name: str, collection: str) -> None:
         one = store.get(session, collection, name)
         found = store.counts(session, one.set_id)
         store.delete(session, one.set_id)
-    line(f"{name} is deleted: {counted(found.queries, 'query', 'queries')}, {counted(found.judgments, 'judgment')}")
+    whole_line(
+        f"{name} is deleted: {counted(found.queries, 'query', 'queries')}, {counted(found.judgments, 'judgment')}"
+    )
 
 
 @contextmanager
@@ -174,15 +176,17 @@ def say_taken(taken: TakenIn) -> None:
         else counted(taken.judgments, "judgment")
     )
     new = "" if taken.made else f" ({taken.new_queries:,} new)"
-    line(f"{taken.of.name}{' is made' if taken.made else ''}: {queries}{new}, {grades}")
+    whole_line(f"{taken.of.name}{' is made' if taken.made else ''}: {queries}{new}, {grades}")
     if taken.cut_queries:
         cut = counted(taken.cut_queries, "query was", "queries were")
-        line(f"{cut} cut to {MAX_QUERY_CHARS} characters and {MAX_QUERY_TERMS} words, which is what a query may have")
+        whole_line(
+            f"{cut} cut to {MAX_QUERY_CHARS} characters and {MAX_QUERY_TERMS} words, which is what a query may have"
+        )
     if taken.of.kind == CLICKS:
-        line("Documents that were looked at too seldom have no grade.")
+        whole_line("Documents that were looked at too seldom have no grade.")
     if taken.unknown_documents:
         unknown = counted(taken.unknown_documents, "judged document is", "judged documents are")
-        line(f"{unknown} not in collection {taken.of.collection} now; --strict refuses that")
+        whole_line(f"{unknown} not in collection {taken.of.collection} now; --strict refuses that")
 
 
 def kind_of(one: JudgedSet) -> str:
@@ -199,8 +203,3 @@ def counted(count: int, one: str, several: str = "") -> str:
 def day(when: float | None) -> str:
     """Return a time as people read it."""
     return "" if when is None else datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def line(text: str) -> None:
-    """Print a line as it is."""
-    output.print(text, highlight=False, soft_wrap=True, markup=False)

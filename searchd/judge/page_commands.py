@@ -12,7 +12,7 @@ import click
 from rich.markup import escape
 
 from indexer.errors import InputError
-from searchd.terminal import console, log_to_stderr, output, settings_now
+from searchd.terminal import console, log_to_stderr, settings_now, whole_line
 
 if TYPE_CHECKING:
     from searchd.settings import Settings
@@ -74,15 +74,10 @@ def judge(
     if done.note:
         console.print(escape(done.note), highlight=False, soft_wrap=True)
     if done.origin:
-        line(f"{done.added:,} queries added from {done.origin}.")
+        whole_line(f"{done.added:,} queries added from {done.origin}.")
     counts = f"{len(done.progress.queries):,} queries, {done.progress.judged:,} judged, {len(done.progress.waiting):,} waiting"
-    line(f"Set {name} of collection {collection}: {counts}.")
+    whole_line(f"Set {name} of collection {collection}: {counts}.")
     show_page(settings, f"/judge?{urlencode({'collection': collection, 'set': name})}")
-
-
-def line(text: str) -> None:
-    """Print a line as it is."""
-    output.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def show_page(settings: Settings, path: str) -> None:
@@ -92,7 +87,7 @@ def show_page(settings: Settings, path: str) -> None:
     daemon = running_daemon(settings)
     who = f"; sign in with a key that may judge: {', '.join(judges(settings)) or 'none may'}" if settings.keys else ""
     if daemon is not None:
-        line(f"Judge at {daemon.url}{path}{who}")
+        whole_line(f"Judge at {daemon.url}{path}{who}")
         return
     log_to_stderr()
     with console.status("Loading models ..."):
@@ -100,7 +95,7 @@ def show_page(settings: Settings, path: str) -> None:
         from searchd.services import build_services
 
     def say(url: str) -> None:
-        line(f"Judge at {url}{path}{who}  (stop with Ctrl-C)")
+        whole_line(f"Judge at {url}{path}{who}  (stop with Ctrl-C)")
 
     serve(settings, lambda: build_services(settings, worker=settings.run_worker), say)
 

@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from indexer.errors import Conflict, TransientError
-from searchd.models import line, put_to_use, show_figures
-from searchd.terminal import bars, console, settings_now
+from searchd.models import put_to_use, show_figures
+from searchd.terminal import bars, console, line, settings_now
 from searchd.train.beside import step_aside
 
 TORCH_WRITER = "inline_container"
