@@ -5,9 +5,7 @@ SQL is read and written directly, beside a daemon too, which notices within seco
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import click
@@ -16,8 +14,9 @@ from rich.table import Table
 
 from indexer.errors import InputError, NotFound
 from indexer.store import profiles as store
-from indexer.store.database import Database, open_database
+from indexer.store.database import Database
 from indexer.store.profiles import ProfileVersion
+from searchd.database import opened_database
 from searchd.profiles import body_of, differences, profile_of, toml_of
 from searchd.settings import Profile, Settings
 from searchd.terminal import output, settings_now
@@ -32,22 +31,12 @@ def profiles() -> None:
     """Profiles: those of the settings, and versions that were applied to collections (by `searchd tune --apply`)."""
 
 
-@contextlib.contextmanager
-def opened(settings: Settings) -> Iterator[Database]:
-    """Yield the database, beside a daemon or alone."""
-    database = open_database(settings.resolved_database_url, migrate=False)
-    try:
-        yield database
-    finally:
-        database.close()
-
-
 @profiles.command("list")
 @click.option("--collection", help="Of this collection alone.")
 def list_profiles(collection: str | None) -> None:
     """List applied versions, and why; * is in force. Where none is, the settings' profile is."""
     settings = settings_now()
-    with opened(settings) as database, database.read() as session:
+    with opened_database(settings) as database, database.read() as session:
         found = store.versions(session, collection)
     table = Table(box=None, pad_edge=False)
     for column in ("", "collection", "profile", "version", "applied (UTC)", "by", "why"):
@@ -69,7 +58,7 @@ def list_profiles(collection: str | None) -> None:
 def show(name: str, version: str | None, collection: str) -> None:
     """Print a profile as searchd.toml writes it: the one in force, a version, or `settings`."""
     settings = settings_now()
-    with opened(settings) as database:
+    with opened_database(settings) as database:
         profile, said = found_profile(database, settings, collection, name, version)
     output.print(f"# {said}\n{toml_of(name, profile)}", markup=False, highlight=False, soft_wrap=True, end="")
 
@@ -82,7 +71,7 @@ def show(name: str, version: str | None, collection: str) -> None:
 def compare(before: str, after: str, name: str, collection: str) -> None:
     """Show what differs between two versions (numbers, `settings`, or names of profiles)."""
     settings = settings_now()
-    with opened(settings) as database:
+    with opened_database(settings) as database:
         (old, old_said), (new, new_said) = (
             found_profile(database, settings, collection, *named(one, name)) for one in (before, after)
         )
@@ -101,7 +90,7 @@ def compare(before: str, after: str, name: str, collection: str) -> None:
 @of_collection
 def rollback(name: str, version: str | None, collection: str) -> None:
     """Put an earlier version in force: the one before, a given one, or the settings' profile."""
-    with opened(settings_now()) as database, database.session() as session:
+    with opened_database(settings_now()) as database, database.session() as session:
         wanted = earlier(store.versions(session, collection, name), version, collection, name)
         store.activate(session, collection, name, wanted)
     serves = "the settings' profile" if wanted is None else f"version {wanted}"
@@ -119,7 +108,7 @@ def apply(source: str, name: str, why: str, collection: str) -> None:
     profile = settings.profile(source)
     if profile is None:
         raise NotFound(f"the settings have no profile {source!r}", code="unknown_profile")
-    with opened(settings) as database, database.session() as session:
+    with opened_database(settings) as database, database.session() as session:
         version = store.apply(
             session, collection, name, body_of(profile), author="apply", why=why or f"{source} of the settings",
             now=time.time(),

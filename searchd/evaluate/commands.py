@@ -16,11 +16,13 @@ import click
 import msgspec
 
 from indexer.errors import InputError, NotFound
+from searchd.database import opened_database
 from searchd.judge.beir import folder_named
 from searchd.settings import Profile, Settings
 from searchd.terminal import bars, check_places, console, line, output, settings_now
 
 if TYPE_CHECKING:
+    from indexer.store.database import Database
     from searchd.evaluate.comparison import Comparison
     from searchd.evaluate.evaluation import Evaluation
     from searchd.evaluate.gates import Gate
@@ -203,7 +205,7 @@ def pair(settings: Settings, asked: Asked) -> tuple[Evaluation, Evaluation]:
                 stored.keep(bench.database, one)
             found |= {name: stored.find(bench.database, data.collection, data.name, name) for name in kept}
     elif kept:
-        with database_of(settings) as database:
+        with opened_database(settings) as database:
             set_name = asked.name or only_set(database, asked.collection)
             found |= {name: stored.find(database, asked.collection, set_name, name) for name in kept}
     return found[names[0]], found[names[1]]
@@ -215,7 +217,7 @@ def known_profiles(settings: Settings, asked: Asked) -> tuple[str, ...]:
 
     if asked.dataset:
         return Profiles(settings).names(asked.collection)
-    with database_of(settings) as database:
+    with opened_database(settings) as database:
         return Profiles(settings, database).names(asked.collection)
 
 
@@ -251,7 +253,7 @@ def stored_set(bench: Workbench, asked: Asked) -> JudgedData:
         return judged_data(session, set_named(session, asked.collection, name))
 
 
-def only_set(database: Any, collection: str) -> str:
+def only_set(database: Database, collection: str) -> str:
     """Return the only judged set of a collection. Raises: NotFound; InputError naming those there are."""
     from indexer.store import judged
 
@@ -287,18 +289,6 @@ def with_version(one: Measured, profiles: Profiles) -> Measured:
     """Return an evaluation that says which applied version of its profile was measured."""
     version = profiles.version(one.evaluation.collection, one.evaluation.profile)
     return replace(one, evaluation=msgspec.structs.replace(one.evaluation, profile_version=version))
-
-
-@contextlib.contextmanager
-def database_of(settings: Settings) -> Iterator[Any]:
-    """Yield the database, whoever has the data folder."""
-    from indexer.store.database import open_database
-
-    database = open_database(settings.resolved_database_url, migrate=False)
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 def show(evaluation: Evaluation) -> None:
@@ -337,7 +327,7 @@ def show_list(settings: Settings, asked: Asked) -> None:
     """Print the evaluations that were kept."""
     from searchd.evaluate import stored, tables
 
-    with database_of(settings) as database:
+    with opened_database(settings) as database:
         found = stored.newest_first(database, asked.collection, asked.name)
     if not found:
         line(f"No evaluation of collection {asked.collection!r} was kept yet; `searchd eval SET` makes one.")

@@ -21,7 +21,8 @@ from indexer.errors import InputError, NotFound, TransientError
 from indexer.owner import Owner, running_daemon
 from indexer.scope import Scope
 from indexer.store import generations, passages, token_vectors, tokens
-from indexer.store.database import Database, open_database
+from indexer.store.database import Database
+from searchd.database import opened_database
 from searchd.evaluate.sources import DaemonSource, FolderSource, RetrievalSource, bare_candidates
 from searchd.evaluate.types import Question, Topic
 from searchd.fuse import FUSIONS
@@ -133,8 +134,7 @@ def open_workbench(settings: Settings, collection: str, principals: Sequence[str
         )
     key = next((key for key in settings.keys if key.write), None)
     scope = Scope.of(collection, key.principals if key else ())
-    database = open_database(settings.resolved_database_url, migrate=False)
-    try:
+    with opened_database(settings) as database:
         with database.read() as session:
             generation = generations.live(session, collection)
         if generation is None:
@@ -142,8 +142,6 @@ def open_workbench(settings: Settings, collection: str, principals: Sequence[str
         source = DaemonSource(RemoteIndexer(daemon.url, key.secret if key else ""), collection)
         with contextlib.closing(Device(settings)) as device, contextlib.closing(_rerankers(settings, device)) as loaded:
             yield Workbench(settings, database, scope, generation.generation_id, source, loaded, True)
-    finally:
-        database.close()
 
 
 def of_services(services: Services, scope: Scope) -> Workbench:

@@ -11,7 +11,7 @@ import click
 
 from indexer.errors import NotFound
 from indexer.store import collections, searches
-from indexer.store.database import open_database
+from searchd.database import opened_database
 from searchd.judge.click_sets import ClickSet, refresh
 from searchd.settings import Settings
 from searchd.terminal import settings_now, whole_line
@@ -31,15 +31,11 @@ def clicks(name: str, collection: str, since_days: int | None) -> None:
     """Make weak grades of what readers opened: SET is of kind clicks, and never mixed with judgments."""
     settings, now = settings_now(), time.time()
     since = now - since_days * DAY_S if since_days else 0.0
-    database = open_database(settings.resolved_database_url, migrate=False)
-    try:
-        with database.session() as session:
-            if collections.get(session, collection) is None:
-                raise NotFound(f"there is no collection {collection!r}")
-            made = refresh(session, collection, name, since, now)
-            kept = searches.kept(session, collection)
-    finally:
-        database.close()
+    with opened_database(settings) as database, database.session() as session:
+        if collections.get(session, collection) is None:
+            raise NotFound(f"there is no collection {collection!r}")
+        made = refresh(session, collection, name, since, now)
+        kept = searches.kept(session, collection)
     for line in (*lines_of(made, name), *lines_of_log(settings, made, kept.clicks)):
         whole_line(line)
 

@@ -7,8 +7,6 @@ The database is opened directly, whether or not a daemon runs: it admits several
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +16,8 @@ from rich.table import Table
 
 from indexer.lexical.query import MAX_QUERY_CHARS, MAX_QUERY_TERMS
 from indexer.store import judged as store
-from indexer.store.database import Database, open_database
 from indexer.store.judged import CLICKS, JudgedSet
+from searchd.database import opened_database
 from searchd.judge.content import content_of, told_of
 from searchd.judge.intake import FILE, Intake, TakenIn, take_in
 from searchd.terminal import output, settings_now, whole_line
@@ -68,7 +66,7 @@ def import_set(
 
     given = read_set(path, form, ReadOptions(topics, split))
     how = Intake(judge=judge, complete=complete, replace=replace, strict=strict)
-    with opened() as database, database.session() as session:
+    with opened_database(settings_now()) as database, database.session() as session:
         taken = take_in(session, collection, name, given, how, time.time())
     say_taken(taken)
 
@@ -88,7 +86,7 @@ def export_set(name: str, path: Path, collection: str, form: str | None, overwri
     """Write SET to PATH."""
     from searchd.judge.formats import format_of, write_set
 
-    with opened() as database, database.read() as session:
+    with opened_database(settings_now()) as database, database.read() as session:
         content = content_of(session, store.get(session, collection, name).set_id)
     form = form or format_of(path)
     for written in write_set(content, path, form, overwrite=overwrite):
@@ -108,7 +106,7 @@ def list_sets(collection: str | None) -> None:
         table.add_column(
             column, justify="right" if column in ("queries", "judged", "judgments", "relevant") else "left"
         )
-    with opened() as database, database.read() as session:
+    with opened_database(settings_now()) as database, database.read() as session:
         for one in store.of_collection(session, collection):
             found = store.counts(session, one.set_id)
             numbers = (found.queries, found.judged_queries, found.judgments, found.relevant)
@@ -124,7 +122,7 @@ def list_sets(collection: str | None) -> None:
 @COLLECTION
 def show(name: str, collection: str) -> None:
     """Show what SET holds: counts, who judged, and when."""
-    with opened() as database, database.read() as session:
+    with opened_database(settings_now()) as database, database.read() as session:
         one = store.get(session, collection, name)
         found, told = store.counts(session, one.set_id), told_of(session, one)
     rows = {
@@ -148,23 +146,13 @@ def show(name: str, collection: str) -> None:
 @COLLECTION
 def delete(name: str, collection: str) -> None:
     """Delete SET with its queries and judgments."""
-    with opened() as database, database.session() as session:
+    with opened_database(settings_now()) as database, database.session() as session:
         one = store.get(session, collection, name)
         found = store.counts(session, one.set_id)
         store.delete(session, one.set_id)
     whole_line(
         f"{name} is deleted: {counted(found.queries, 'query', 'queries')}, {counted(found.judgments, 'judgment')}"
     )
-
-
-@contextmanager
-def opened() -> Iterator[Database]:
-    """Open this invocation's database. Raises: ConfigError if there is none yet, or an old one."""
-    database = open_database(settings_now().resolved_database_url, migrate=False)
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 def say_taken(taken: TakenIn) -> None:

@@ -22,8 +22,9 @@ from indexer.device import Device
 from indexer.embedder import Embedder, load_embedder
 from indexer.errors import Busy, InputError
 from indexer.scope import Scope
-from indexer.store.database import Database, open_database
+from indexer.store.database import Database
 from indexer.store.judged import CLICKS, JUDGED
+from searchd.database import opened_database
 from searchd.settings import Settings
 from searchd.train import base, registry
 from searchd.train.files import add_lines, read_lines, write_whole
@@ -111,12 +112,9 @@ class Runner:
         self._enough()
 
     def _prepare_from_collection(self, embedder: Embedder) -> None:
-        database = open_database(self.settings.resolved_database_url, migrate=False)
-        try:
+        with opened_database(self.settings) as database:
             scope = Scope.of(self.options.collection, self.options.principals)
             self._prepare_from(read_collection(database, scope), embedder, database)
-        finally:
-            database.close()
 
     def _prepare_from(self, material: Material, embedder: Embedder, database: Database | None) -> None:
         judged = read_judged(Path(self.options.judged), material) if self.options.judged else []
