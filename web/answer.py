@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from indexer.types import Metadata
+from searchd.plurals import plural
 from searchd.types import Candidate, Cut, Highlight, Hit, SearchResponse, StageReport
 from web import words
 from web.choices import Choice, suggestions
@@ -221,10 +222,10 @@ def cut_view(cut: Cut, state: SearchState, hits: int) -> CutView:
     said = []
     if cut.below:
         best = f", the best of them {cut.best_below:.0%}" if cut.best_below is not None else ""
-        said.append(f"{words.plural(cut.below, 'document')} below {least}{best}")
+        said.append(f"{plural(cut.below, 'document')} below {least}{best}")
     if cut.unscored:
         more = "" if cut.unscored_is_exact else "at least "
-        said.append(f"{more}{words.plural(cut.unscored, 'document')} that no reranker read, so without a number")
+        said.append(f"{more}{plural(cut.unscored, 'document')} that no reranker read, so without a number")
     text = f"Left out: {'; '.join(said)}." if said else f"Nothing was left out: all are {least} or more."
     return CutView(True, not hits and bool(said), text, every)
 
@@ -235,7 +236,7 @@ def answer_of(response: SearchResponse, state: SearchState, fusion: Fusion) -> A
     further = response.total > state.offset + HITS_PER_PAGE and len(response.hits) == HITS_PER_PAGE
     return Answer(
         hits=tuple(hit_view(hit, response, state, fusion) for hit in response.hits),
-        count=("" if response.total_is_exact else "At least ") + words.plural(response.total, "document"),
+        count=("" if response.total_is_exact else "At least ") + plural(response.total, "document"),
         took=words.in_ms(response.took_ms),
         steps=steps,
         missing=tuple(

@@ -25,9 +25,9 @@ from searchd.api.schemas import SearchRequest
 from searchd.api.search import query_from_request
 from searchd.judge import judging
 from searchd.judge.pool import pool_of
+from searchd.plurals import plural
 from searchd.services import Services
 from searchd.types import SearchResponse
-from web import words
 from web.asking import RETRY_S
 from web.judge_contexts import Card, JudgedSetsPage, Proposing
 from web.judge_views import Desk, card_of, proposing, query_page, set_page, view_of
@@ -61,7 +61,7 @@ def said_of(added: str) -> str:
     """Say how many queries were added, as the address tells; nothing if it does not."""
     if not (added.isascii() and added.isdecimal() and len(added) < 6):
         return ""
-    return f"{words.plural(int(added), 'query', 'queries')} added." if int(added) else "No query was new to this set."
+    return f"{plural(int(added), 'query', 'queries')} added." if int(added) else "No query was new to this set."
 
 
 def sit_down(services: Services, caller: Caller, collection: str, name: str) -> Desk:

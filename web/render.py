@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response
 
+from searchd.plurals import plural
 from web import words
 from web.judge_contexts import GRADES
 from web.visitor import NOBODY, Visitor
@@ -51,7 +52,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["asset"] = asset
-    environment.globals["plural"] = words.plural
+    environment.globals["plural"] = plural
     environment.globals["GRADES"] = GRADES
     for filter_ in (
         words.grouped, words.in_ms, words.in_score, words.in_figure, words.signed, words.minus, words.cut, words.utc,

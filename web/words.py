@@ -1,4 +1,4 @@
-"""How numbers, times and plurals are written on every page. Registered as filters by `render.py`."""
+"""How numbers and times are written on every page. Registered as filters by `render.py`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 def grouped(number: float) -> str:
     """Write a whole number with thousands separators: 12345 -> `12,345`."""
     return f"{number:,.0f}"
-
-
-def plural(number: int, one: str, many: str = "") -> str:
-    """Write a count with its noun: `1 passage`, `2 passages`; `many` where an s does not do."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def in_ms(milliseconds: float) -> str:

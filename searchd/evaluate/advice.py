@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from searchd.evaluate.sentences import counted, learned_sentences
+from searchd.evaluate.sentences import learned_sentences
 from searchd.evaluate.sentences import said_difference as said
 from searchd.evaluate.tuned import CascadeFigures, Tuning
 from searchd.evaluate.verdict import CHANGE, KEEP, LEAST_QUERIES, OFF, WORTH
+from searchd.plurals import plural
 from searchd.rerank.table import shown_model
 from searchd.settings import Profile, Stage
 
@@ -67,7 +68,7 @@ def verdict_sentence(found: Tuning) -> str:
         )
     more = f"too few judgments to tell; about {found.more_judgments or 1:,} more would be needed"
     if found.queries < LEAST_QUERIES:
-        least = f"{counted(found.queries, 'query', 'queries')} with a relevant document, {LEAST_QUERIES} are the least"
+        least = f"{plural(found.queries, 'query', 'queries')} with a relevant document, {LEAST_QUERIES} are the least"
         return f"{more}: {least}; the present profile stays"
     return f"{more}: {open_question(found)}"
 

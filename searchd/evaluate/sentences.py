@@ -13,6 +13,7 @@ from searchd.evaluate.failures import FUSED_LOW, HURT_BY, LEFT_LOW, NOT_RETRIEVE
 from searchd.evaluate.learned import SET
 from searchd.evaluate.measures import MAIN
 from searchd.evaluate.systems import DEFAULT, FUSED, RRF
+from searchd.plurals import plural
 
 WEAK = "weak grades from clicks"
 CLICKS = "clicks"
@@ -57,7 +58,7 @@ def stage_sentence(system: SystemFigures, evaluation: Evaluation) -> str:
 
 def _sentence(who: str, gain: DifferenceFigures, ms: float, queries: int) -> str:
     if not gain.real:
-        asked = counted(queries, "query", "queries")
+        asked = plural(queries, "query", "queries")
         return f"{who} adds nothing that {asked} can show: {said_difference(gain)} for {ms:.0f} ms"
     if gain.mean > 0:
         return f"{who} adds {said_difference(gain)} for {ms:.0f} ms"
@@ -77,14 +78,14 @@ def failure_sentences(evaluation: Evaluation) -> list[str]:
         return []
     told = "; ".join(f"{count} {cause_words(cause)}" for cause, count in causes.most_common())
     number = sum(causes.values())
-    return [f"{number} of {counted(len(evaluation.queries), 'query', 'queries')} miss their best document: {told}"]
+    return [f"{number} of {plural(len(evaluation.queries), 'query', 'queries')} miss their best document: {told}"]
 
 
 def reliability_sentences(evaluation: Evaluation) -> list[str]:
     """Say how far scores can be read as probabilities, and over which pairs that was measured."""
     return [
         f"{one.name}, read as a probability, is wrong by {one.ece:.3f} in the mean (expected calibration error over "
-        f"{counted(one.pairs, 'pair', 'pairs')}{', unjudged ones as not relevant' if one.unjudged_as_irrelevant else ''})"
+        f"{plural(one.pairs, 'pair')}{', unjudged ones as not relevant' if one.unjudged_as_irrelevant else ''})"
         for one in evaluation.reliability
     ]
 
@@ -110,7 +111,7 @@ def warnings(evaluation: Evaluation) -> list[str]:
         found.append("a daemon was serving meanwhile: times are longer than they need be")
     bare = sum(1 for one in evaluation.queries if not one.relevant)
     if bare:
-        asked = counted(len(evaluation.queries), "query", "queries")
+        asked = plural(len(evaluation.queries), "query", "queries")
         found.append(f"{bare:,} of {asked} {'has' if bare == 1 else 'have'} no relevant document: each counts as 0")
     whole = evaluation.system(DEFAULT)
     judged = whole.metrics.get("judged@10", 1.0) if whole else 1.0
@@ -133,8 +134,3 @@ def learned_sentences(learned: Mapping[str, tuple[str, str]], set_name: str) -> 
         )
         for stage, (model, source) in learned.items()
     ]
-
-
-def counted(number: int, one: str, more: str) -> str:
-    """Return a number with its noun."""
-    return f"{number:,} {one if number == 1 else more}"

@@ -10,9 +10,10 @@ from rich.table import Table
 from searchd.evaluate.comparison import Comparison, QueryComparison, name_of, when
 from searchd.evaluate.evaluation import DifferenceFigures, Evaluation, SystemFigures
 from searchd.evaluate.measures import MAIN
-from searchd.evaluate.sentences import CLICKS, WEAK, counted
+from searchd.evaluate.sentences import CLICKS, WEAK
 from searchd.evaluate.stored import Listed
 from searchd.evaluate.systems import DEFAULT
+from searchd.plurals import plural
 
 OTHERS = {"MRR@10": "MRR", "Recall@10": "R@10", "Recall@50": "R@50"}
 """Measures beside the main one, and what their columns are called."""
@@ -25,7 +26,7 @@ def heading(evaluation: Evaluation) -> str:
     """Return what an evaluation is of, in a line."""
     kind = f", {WEAK}" if evaluation.kind == CLICKS else ""
     return (
-        f"{evaluation.collection}/{evaluation.set_name}: {counted(len(evaluation.queries), 'query', 'queries')}, "
+        f"{evaluation.collection}/{evaluation.set_name}: {plural(len(evaluation.queries), 'query', 'queries')}, "
         f"{evaluation.judged_pairs:,} judged pairs, {evaluation.documents:,} documents{kind}"
         f"{'; the first queries of the set alone' if evaluation.first_queries else ''}"
         f"{f'; read as {readers(evaluation.principals)}' if evaluation.principals else ''}; "
@@ -65,9 +66,9 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     kind = f" ({WEAK})" if comparison.kind == CLICKS else ""
     yield f"{comparison.collection}/{comparison.set_name}{kind}: before is {comparison.before}; after is {comparison.after}"
     same = comparison.queries - len(comparison.wins) - len(comparison.losses)
-    left = f"; {counted(comparison.left_out, 'query', 'queries')} of one alone left out" if comparison.left_out else ""
+    left = f"; {plural(comparison.left_out, 'query', 'queries')} of one alone left out" if comparison.left_out else ""
     yield (
-        f"{MAIN} of {counted(comparison.queries, 'query', 'queries')}: {len(comparison.wins)} better, "
+        f"{MAIN} of {plural(comparison.queries, 'query', 'queries')}: {len(comparison.wins)} better, "
         f"{len(comparison.losses)} worse, {same} the same{left}"
     )
     was, now = comparison.judged_pairs

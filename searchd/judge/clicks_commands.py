@@ -13,6 +13,7 @@ from indexer.errors import NotFound
 from indexer.store import collections, searches
 from searchd.database import opened_database
 from searchd.judge.click_sets import ClickSet, refresh
+from searchd.plurals import plural
 from searchd.settings import Settings
 from searchd.terminal import settings_now, whole_line
 
@@ -42,14 +43,14 @@ def clicks(name: str, collection: str, since_days: int | None) -> None:
 
 def lines_of(made: ClickSet, name: str) -> list[str]:
     """Return what was made, in words."""
-    answers = counted(made.answers, "answer")
+    answers = plural(made.answers, "answer")
     if not made.clicks:
         return [f"No clicks to make grades of: {answers} with their text, none of which was opened from."]
     graded = ", ".join(f"{made.grades.get(grade, 0):,} of grade {grade}" for grade in (3, 2, 1, 0))
     return [
-        f"Opened from {made.opened:,} of {answers}: {counted(made.impressions, 'impression')}, "
-        f"{counted(made.clicks, 'click')}.",
-        f"Set {name}, of kind clicks: {counted(made.queries, 'query', 'queries')}; weak grades: {graded}.",
+        f"Opened from {made.opened:,} of {answers}: {plural(made.impressions, 'impression')}, "
+        f"{plural(made.clicks, 'click')}.",
+        f"Set {name}, of kind clicks: {plural(made.queries, 'query', 'queries')}; weak grades: {graded}.",
     ]
 
 
@@ -57,10 +58,5 @@ def lines_of_log(settings: Settings, made: ClickSet, kept: int) -> list[str]:
     """Return what should be known of the log: that it is off, and what would help."""
     if settings.log_queries:
         return []
-    without = [f"{counted(kept, 'click')} kept of answers whose text is not."] if kept and not made.clicks else []
+    without = [f"{plural(kept, 'click')} kept of answers whose text is not."] if kept and not made.clicks else []
     return [*without, OFF, HOW]
-
-
-def counted(count: int, one: str, several: str = "") -> str:
-    """Return a number with its noun."""
-    return f"{count:,} {one if count == 1 else several or one + 's'}"

@@ -20,6 +20,7 @@ from indexer.store.judged import CLICKS, JudgedSet
 from searchd.database import opened_database
 from searchd.judge.content import content_of, told_of
 from searchd.judge.intake import FILE, Intake, TakenIn, take_in
+from searchd.plurals import plural
 from searchd.terminal import output, settings_now, whole_line
 
 COLLECTION = click.option("--collection", default="default", show_default=True, help="Whose set it is.")
@@ -93,7 +94,7 @@ def export_set(name: str, path: Path, collection: str, form: str | None, overwri
         whole_line(f"{written} is written")
     if form != "jsonl" and content.of_passages:
         whole_line(
-            f"of passages: {counted(content.of_passages, 'grade')}, counted there for their documents; jsonl keeps them"
+            f"of passages: {plural(content.of_passages, 'grade')}, counted there for their documents; jsonl keeps them"
         )
 
 
@@ -133,7 +134,7 @@ def show(name: str, collection: str) -> None:
         "grades": ", ".join(f"{grade}: {count:,}" for grade, count in told.grades.items()) or "none",
         "judges": ", ".join(f"{judge} {count:,}" for judge, count in told.judges.items()) or "none",
         "judged": f"{day(told.first_at)} to {day(told.last_at)}" if told.first_at is not None else "never",
-        "not in the collection": counted(told.unknown_documents, "document"),
+        "not in the collection": plural(told.unknown_documents, "document"),
     }
     table = Table(box=None, pad_edge=False, show_header=False)
     for label, text in rows.items():
@@ -150,30 +151,28 @@ def delete(name: str, collection: str) -> None:
         one = store.get(session, collection, name)
         found = store.counts(session, one.set_id)
         store.delete(session, one.set_id)
-    whole_line(
-        f"{name} is deleted: {counted(found.queries, 'query', 'queries')}, {counted(found.judgments, 'judgment')}"
-    )
+    whole_line(f"{name} is deleted: {plural(found.queries, 'query', 'queries')}, {plural(found.judgments, 'judgment')}")
 
 
 def say_taken(taken: TakenIn) -> None:
     """Print what an import did."""
-    queries = counted(taken.queries, "query", "queries")
+    queries = plural(taken.queries, "query", "queries")
     grades = (
-        counted(taken.judgments, "weak grade of clicks", "weak grades of clicks")
+        plural(taken.judgments, "weak grade of clicks", "weak grades of clicks")
         if taken.of.kind == CLICKS
-        else counted(taken.judgments, "judgment")
+        else plural(taken.judgments, "judgment")
     )
     new = "" if taken.made else f" ({taken.new_queries:,} new)"
     whole_line(f"{taken.of.name}{' is made' if taken.made else ''}: {queries}{new}, {grades}")
     if taken.cut_queries:
-        cut = counted(taken.cut_queries, "query was", "queries were")
+        cut = plural(taken.cut_queries, "query was", "queries were")
         whole_line(
             f"{cut} cut to {MAX_QUERY_CHARS} characters and {MAX_QUERY_TERMS} words, which is what a query may have"
         )
     if taken.of.kind == CLICKS:
         whole_line("Documents that were looked at too seldom have no grade.")
     if taken.unknown_documents:
-        unknown = counted(taken.unknown_documents, "judged document is", "judged documents are")
+        unknown = plural(taken.unknown_documents, "judged document is", "judged documents are")
         whole_line(f"{unknown} not in collection {taken.of.collection} now; --strict refuses that")
 
 
@@ -181,11 +180,6 @@ def kind_of(one: JudgedSet) -> str:
     """Return in words what a set's grades are."""
     kind = "weak grades of clicks" if one.kind == CLICKS else "judged"
     return f"{kind}, complete" if one.complete else kind
-
-
-def counted(count: int, one: str, several: str = "") -> str:
-    """Return a count with its word."""
-    return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
 def day(when: float | None) -> str:

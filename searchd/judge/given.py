@@ -14,6 +14,7 @@ from indexer.errors import InputError, LimitError
 from indexer.lexical.query import MAX_QUERY_CHARS, MAX_QUERY_TERMS, parse_query
 from indexer.store.judged import MAX_GRADE
 from indexer.store.values import storable
+from searchd.plurals import plural
 
 MOST_TOLD = 20
 MOST_QUERY_ID, MOST_DOCUMENT_ID, MOST_PASSAGE_ID, MOST_JUDGE = 256, 512, 36, 64
@@ -77,8 +78,7 @@ class Problems:
             return
         more = self._count - len(self._told)
         told = "\n".join([*self._told, *([f"and {more:,} more"] if more else [])])
-        count = "1 mistake" if self._count == 1 else f"{self._count:,} mistakes"
-        raise InputError(f"{self._outcome}: {count}\n{told}", code="bad_lines")
+        raise InputError(f"{self._outcome}: {plural(self._count, 'mistake')}\n{told}", code="bad_lines")
 
 
 class Draft:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import ConfigError, TransientError
 from indexer.settings import Settings
+from searchd.plurals import plural
 from searchd.rerank.address import address, key_from
 from searchd.rerank.http import Endpoint
 from searchd.rerank.providers import decoded
@@ -103,7 +104,7 @@ class ListwiseReranker:
             except (TimeoutError, TransientError) as error:
                 if request.cancelled() or (isinstance(error, TransientError) and (request.whole or not done)):
                     raise
-                after = f"after {done} {'window' if done == 1 else 'windows'}"
+                after = f"after {plural(done, 'window')}"
                 if request.whole or not done:
                     raise TimeoutError(f"time was up {after}") from error
                 said = "time was up" if isinstance(error, TimeoutError) else public_reason(error)

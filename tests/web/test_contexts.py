@@ -20,7 +20,7 @@ from web.explain import why_of
 from web.links import document_path, link_of
 from web.render import markup
 from web.state import SearchState
-from web.words import duration, in_ms, plural
+from web.words import duration, in_ms
 
 
 def text_of(page: str) -> str:
@@ -74,11 +74,6 @@ class TestState:
 
 
 class TestWords:
-    def test_plurals_are_right(self) -> None:
-        assert [plural(n, "passage") for n in (0, 1, 2, 1234)] == [
-            "0 passages", "1 passage", "2 passages", "1,234 passages",
-        ]  # fmt: skip
-
     def test_times_are_in_ms(self) -> None:
         assert [in_ms(t) for t in (0.2, 1, 12.4, 1234)] == ["<1 ms", "1 ms", "12 ms", "1,234 ms"]
 
