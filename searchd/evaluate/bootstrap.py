@@ -38,11 +38,6 @@ class Difference:
         enough = self.differing is None or self.differing >= LEAST_DIFFERING
         return enough and (self.low > 0 or self.high < 0)
 
-    @property
-    def said(self) -> str:
-        """The difference as reports write it: +0.041 [0.018, 0.066]."""
-        return f"{self.mean:+.3f} [{self.low:.3f}, {self.high:.3f}]"
-
 
 def interval(values: Sequence[float], *, confidence: float = CONFIDENCE, rounds: int = ROUNDS) -> tuple[float, float]:
     """Return the confidence interval of a mean over queries; (0, 0) of none, and always the same for the same values.
