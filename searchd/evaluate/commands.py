@@ -5,58 +5,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from indexer.errors import InputError, NotFound
+from indexer.errors import InputError
 from searchd.database import opened_database
-from searchd.judge.beir import folder_named
-from searchd.settings import Profile, Settings
-from searchd.terminal import bars, check_places, console, line, output, settings_now
+from searchd.evaluate.asked import Asked
+from searchd.settings import Settings
+from searchd.terminal import check_places, console, line, settings_now
 
 if TYPE_CHECKING:
-    from indexer.store.database import Database
     from searchd.evaluate.comparison import Comparison
     from searchd.evaluate.evaluation import Evaluation
     from searchd.evaluate.gates import Gate
-    from searchd.evaluate.measuring import Measured
-    from searchd.evaluate.types import JudgedData
-    from searchd.evaluate.workbench import Workbench
-    from searchd.profiles import Profiles
 
 OF_ONE = ("runs", "profile", "html_file")
 OF_COLLECTIONS = ("collection", "principals")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The options."""
-
-    name: str | None
-    collection: str
-    profile: str
-    principals: tuple[str, ...]
-    queries: int
-    split: str
-    complete: bool
-    json_file: Path | None
-    html_file: Path | None
-    runs: Path | None
-    compared: tuple[str, str] | None
-    min_ndcg: float | None
-    max_drop: float | None
-
-    @property
-    def dataset(self) -> Path | None:
-        """The BEIR folder that is asked for, None if it is a stored set. Raises: InputError for one without queries."""
-        return folder_named(self.name)
 
 
 @click.command("eval")
@@ -109,7 +77,7 @@ def evaluate(context: click.Context, /, listing: bool, **given: Any) -> None:
     logging.disable(logging.WARNING)
     settings = msgspec.structs.replace(settings_now(), score_cache=0)  # what is timed is computed
     if listing:
-        show_list(settings, asked)
+        list_kept(settings, asked)
         return
     gates = compare_two(settings, asked) if asked.compared else measure_one(settings, asked)
     for gate in gates:
@@ -146,13 +114,17 @@ def refuse(options: list[str], why: str) -> None:
 
 def measure_one(settings: Settings, asked: Asked) -> list[Gate]:
     """Measure a profile, show and write what was found; return the gates."""
-    from searchd.evaluate import gates, stored
-    from searchd.evaluate.comparison import compare
-    from searchd.evaluate.trec import write_runs
+    with console.status("Loading ..."):
+        from searchd.evaluate import gates, stored
+        from searchd.evaluate.comparison import compare
+        from searchd.evaluate.printout import show
+        from searchd.evaluate.subject import opened
+        from searchd.evaluate.trec import write_runs
+        from searchd.evaluate.wanted import measured
 
     passed: list[Gate] = []
     with opened(settings, asked) as (data, bench):
-        (found,) = measured(asked, data, bench, [asked.profile])
+        (found,) = measured(data, bench, [asked.profile])
         evaluation = found.evaluation
         if asked.min_ndcg is not None:
             passed.append(gates.least_ndcg(evaluation, asked.min_ndcg))
@@ -173,8 +145,11 @@ def measure_one(settings: Settings, asked: Asked) -> list[Gate]:
 
 def compare_two(settings: Settings, asked: Asked) -> list[Gate]:
     """Compare two profiles or stored evaluations, show and write what was found; return the gates."""
-    from searchd.evaluate import gates
-    from searchd.evaluate.comparison import compare
+    with console.status("Loading ..."):
+        from searchd.evaluate import gates
+        from searchd.evaluate.comparison import compare
+        from searchd.evaluate.printout import show_comparison
+        from searchd.evaluate.wanted import pair
 
     before, after = pair(settings, asked)
     comparison = compare(before, after)
@@ -188,151 +163,14 @@ def compare_two(settings: Settings, asked: Asked) -> list[Gate]:
     return passed
 
 
-def pair(settings: Settings, asked: Asked) -> tuple[Evaluation, Evaluation]:
-    """Return the two evaluations that are to be compared; profiles are measured, both on the same retrieval."""
-    from searchd.evaluate import stored
-
-    names = asked.compared or ("", "")
-    found = {name: stored.read_file(Path(name)) for name in names if name.endswith(".json")}
-    others = [name for name in names if name not in found]
-    known = known_profiles(settings, asked) if others else ()
-    now, kept = [name for name in others if name in known], [name for name in others if name not in known]
-    if now:
-        with opened(settings, asked) as (data, bench):
-            made = [one.evaluation for one in measured(asked, data, bench, now)]
-            found |= {one.profile: one for one in made}
-            for one in made if not asked.dataset else ():
-                stored.keep(bench.database, one)
-            found |= {name: stored.find(bench.database, data.collection, data.name, name) for name in kept}
-    elif kept:
-        with opened_database(settings) as database:
-            set_name = asked.name or only_set(database, asked.collection)
-            found |= {name: stored.find(database, asked.collection, set_name, name) for name in kept}
-    return found[names[0]], found[names[1]]
-
-
-def known_profiles(settings: Settings, asked: Asked) -> tuple[str, ...]:
-    """Return the names of profiles that may be measured."""
-    from searchd.profiles import Profiles
-
-    if asked.dataset:
-        return Profiles(settings).names(asked.collection)
-    with opened_database(settings) as database:
-        return Profiles(settings, database).names(asked.collection)
-
-
-@contextlib.contextmanager
-def opened(settings: Settings, asked: Asked) -> Iterator[tuple[JudgedData, Workbench]]:
-    """Yield the judged queries that are asked for and the workbench that they are measured on."""
-    with console.status("Loading ..."):
-        from searchd.evaluate.dataset import opened_dataset, read_dataset
-        from searchd.evaluate.types import first_queries
-        from searchd.evaluate.workbench import open_workbench
-    folder = asked.dataset
-    if folder is not None:
-        data = read_dataset(folder, asked.split, complete=asked.complete, limit=asked.queries)
-        with console.status("Indexing ...") as status, contextlib.ExitStack() as stack:
-
-            def say(done: int) -> None:
-                status.update(f"Indexing ... {done:,} documents")
-
-            bench = stack.enter_context(opened_dataset(settings, folder, say))
-            status.stop()
-            yield data, bench
-        return
-    with open_workbench(settings, asked.collection, asked.principals) as bench:
-        yield first_queries(stored_set(bench, asked), asked.queries), bench
-
-
-def stored_set(bench: Workbench, asked: Asked) -> JudgedData:
-    """Return the judged set that is asked for. Raises: NotFound; InputError naming those there are."""
-    from searchd.evaluate.judged_data import judged_data, set_named
-
-    name = asked.name or only_set(bench.database, asked.collection)
-    with bench.database.read() as session:
-        return judged_data(session, set_named(session, asked.collection, name))
-
-
-def only_set(database: Database, collection: str) -> str:
-    """Return the only judged set of a collection. Raises: NotFound; InputError naming those there are."""
-    from indexer.store import judged
-
-    with database.read() as session:
-        names = [one.name for one in judged.of_collection(session, collection)]
-    if not names:
-        raise NotFound(
-            f"collection {collection!r} has no judged set; `searchd judge` and `searchd judged import` make one"
-        )
-    if len(names) > 1:
-        raise InputError(f"collection {collection!r} has several judged sets: searchd eval {' | '.join(names)}")
-    return names[0]
-
-
-def measured(asked: Asked, data: JudgedData, bench: Workbench, names: list[str]) -> list[Measured]:
-    """Measure profiles. Raises: NotFound, naming the profiles there are."""
-    from searchd.evaluate.measuring import measure
-    from searchd.profiles import Profiles
-
-    profiles = Profiles(bench.settings, bench.database)
-    chosen: dict[str, Profile] = {}
-    for name in names:
-        profile = profiles.get(bench.scope.collection, name)
-        if profile is None:
-            there = ", ".join(profiles.names(bench.scope.collection))
-            raise NotFound(f"there is no profile {name[:80]!r}; there are: {there}", code="unknown_profile")
-        chosen[name] = profile
-    with bars() as progress:
-        return [with_version(one, profiles) for one in measure(data, bench, chosen, progress.report)]
-
-
-def with_version(one: Measured, profiles: Profiles) -> Measured:
-    """Return an evaluation that says which applied version of its profile was measured."""
-    version = profiles.version(one.evaluation.collection, one.evaluation.profile)
-    return replace(one, evaluation=msgspec.structs.replace(one.evaluation, profile_version=version))
-
-
-def show(evaluation: Evaluation) -> None:
-    """Print an evaluation: tables, then what they say."""
-    from searchd.evaluate import sentences, tables
-    from searchd.evaluate.bootstrap import LEAST_DIFFERING
-
-    line(tables.heading(evaluation))
-    output.print(tables.quality_table(evaluation))
-    line(
-        "* a real difference: its 95 % interval, by paired bootstrap over queries, leaves out zero, and "
-        f"{LEAST_DIFFERING} queries or more differ"
-    )
-    output.print(tables.cost_table(evaluation))
-    for said in (
-        *sentences.stage_sentences(evaluation),
-        *sentences.failure_sentences(evaluation),
-        *sentences.reliability_sentences(evaluation),
-        *sentences.caveats(evaluation),
-    ):
-        line(said)
-
-
-def show_comparison(comparison: Comparison) -> None:
-    """Print a comparison."""
-    from searchd.evaluate import tables
-
-    first, *others = tables.comparison_lines(comparison)
-    line(first)
-    output.print(tables.comparison_table(comparison))
-    for said in others:
-        line(said)
-
-
-def show_list(settings: Settings, asked: Asked) -> None:
+def list_kept(settings: Settings, asked: Asked) -> None:
     """Print the evaluations that were kept."""
-    from searchd.evaluate import stored, tables
+    from searchd.evaluate import stored
+    from searchd.evaluate.printout import show_list
 
     with opened_database(settings) as database:
         found = stored.newest_first(database, asked.collection, asked.name)
-    if not found:
-        line(f"No evaluation of collection {asked.collection!r} was kept yet; `searchd eval SET` makes one.")
-        return
-    output.print(tables.list_table(found))
+    show_list(found, asked.collection)
 
 
 def write_html(path: Path | None, evaluation: Evaluation) -> None:

@@ -26,6 +26,18 @@ def set_named(session: Session, collection: str, name: str) -> JudgedSet:
         ) from error
 
 
+def only_set(session: Session, collection: str) -> str:
+    """Return the name of a collection's only judged set. Raises: NotFound; InputError naming those there are."""
+    names = [one.name for one in judged.of_collection(session, collection)]
+    if not names:
+        raise NotFound(
+            f"collection {collection!r} has no judged set; `searchd judge` and `searchd judged import` make one"
+        )
+    if len(names) > 1:
+        raise InputError(f"collection {collection!r} has several judged sets: searchd eval {' | '.join(names)}")
+    return names[0]
+
+
 def judged_data(session: Session, one: JudgedSet) -> JudgedData:
     """Return a set's judged queries and grades. Raises: InputError if nothing in it is judged."""
     qrels = document_grades(judged.judgments(session, one.set_id))

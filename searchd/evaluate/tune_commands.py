@@ -64,6 +64,7 @@ def tune(
     settings = msgspec.structs.replace(settings_now(), score_cache=0)  # what a pair takes is measured
     logging.disable(logging.WARNING)
     with console.status("Loading ..."):
+        from searchd.evaluate.subject import opened_set
         from searchd.evaluate.tuning import TuneOptions
 
     folder = folder_named(set_name)
@@ -74,9 +75,9 @@ def tune(
     options = TuneOptions(profile_name, configurations, budget_ms or math.inf, seed)
     with bars() as progress, contextlib.ExitStack() as opened:
         if folder is not None:
-            bench, data = opened.enter_context(opened_folder(settings, folder, progress))
+            data, bench = opened.enter_context(opened_folder(settings, folder, progress))
         else:
-            bench, data = opened.enter_context(opened_set(settings, collection, set_name, principals))
+            data, bench = opened.enter_context(opened_set(settings, collection, set_name, principals))
         found = tuned(bench, data, options, progress)
     show(found)
     if as_json is not None:
@@ -86,27 +87,13 @@ def tune(
 
 
 @contextlib.contextmanager
-def opened_set(
-    settings: Settings, collection: str, set_name: str, principals: tuple[str, ...]
-) -> Iterator[tuple[Workbench, JudgedData]]:
-    """Yield a collection and what was judged of it."""
-    from searchd.evaluate.judged_data import judged_data, set_named
-    from searchd.evaluate.workbench import open_workbench
-
-    with open_workbench(settings, collection, principals) as bench:
-        with bench.database.read() as session:
-            data = judged_data(session, set_named(session, collection, set_name))
-        yield bench, data
-
-
-@contextlib.contextmanager
-def opened_folder(settings: Settings, folder: Path, progress: Steps) -> Iterator[tuple[Workbench, JudgedData]]:
+def opened_folder(settings: Settings, folder: Path, progress: Steps) -> Iterator[tuple[JudgedData, Workbench]]:
     """Yield a folder's documents, indexed for this run alone, and what was judged of them."""
     from searchd.evaluate.dataset import opened_dataset, read_dataset
 
     data = read_dataset(folder)
     with opened_dataset(settings, folder, lambda done: progress.report("Indexing", done, done)) as bench:
-        yield bench, data
+        yield data, bench
 
 
 def tuned(bench: Workbench, data: JudgedData, options: TuneOptions, progress: Steps) -> Tuning:
