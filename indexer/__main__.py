@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 BATCH_FILES = 200
 BATCH_BYTES = 8_000_000
 POLL_S = 0.2
-console = Console(stderr=True)
-output = Console()
+console = Console(stderr=True, emoji=False)
+output = Console(emoji=False)
+"""What they print has names of files and texts of documents in it: `:bug:` there is no picture."""
 
 
 def settings_now(**overrides: Any) -> Settings:

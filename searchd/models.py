@@ -208,7 +208,7 @@ def export(name: str, folder: Path, onnx: bool, int8: bool) -> None:
     from searchd.rerank.house import export as write
 
     write(name, folder)
-    output.print(f"{name} was written to {folder}; CrossEncoder({str(folder)!r}) loads it", soft_wrap=True)
+    whole_line(f"{name} was written to {folder}; CrossEncoder({str(folder)!r}) loads it")
 
 
 def export_as_onnx(name: str, folder: Path, int8: bool) -> None:

@@ -19,8 +19,9 @@ from indexer.errors import InputError
 from indexer.settings import environment, load_settings
 from searchd.settings import Settings
 
-console = Console(stderr=True)
-output = Console()
+console = Console(stderr=True, emoji=False)
+output = Console(emoji=False)
+"""What they print has names of files and texts of documents in it: `:bug:` there is no picture."""
 
 
 def settings_now(**overrides: Any) -> Settings:

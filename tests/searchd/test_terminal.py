@@ -1,4 +1,4 @@
-"""How far a step is, told to people and to logs."""
+"""What commands print as it is, and how far a step is, told to people and to logs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
+from indexer.__main__ import output as of_the_indexer
 from indexer.errors import InputError
-from searchd.terminal import Steps, check_places
+from searchd.terminal import Steps, check_places, line, output, whole_line
 
 
 def test_a_log_gets_a_step_at_once_then_every_ten_seconds_and_at_its_end() -> None:
@@ -45,3 +47,25 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_computed(tm
     for path, why in ((tmp_path, "it is a folder"), (tmp_path / "none" / "a.json", "none is not there")):
         with pytest.raises(InputError, match=why):
             check_places(None, path)
+
+
+def test_texts_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "[b]notes[/b] :bug:.md 7"
+    line(said)
+    whole_line(said)
+    output.print(escape(said))
+    of_the_indexer.print(escape(said))
+    assert capsys.readouterr().out.splitlines() == [said] * 4
+
+
+def test_a_line_is_wrapped_at_words_and_a_whole_one_never_broken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    line("three words are here for two lines")
+    whole_line("three words are here for two lines")
+    assert capsys.readouterr().out.splitlines() == [
+        "three words are here",
+        "for two lines",
+        "three words are here for two lines",
+    ]

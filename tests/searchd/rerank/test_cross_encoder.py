@@ -97,11 +97,11 @@ def test_it_is_exported_only_where_nothing_is(exported: Path, tmp_path: Path) ->
 
 
 def test_the_command_line_exports_it(tmp_path: Path) -> None:
-    done = CliRunner().invoke(cli, ["models", "export", "rerank-base", str(tmp_path / "base")])
+    folder = tmp_path / "of[b]:bug:"
+    done = CliRunner().invoke(cli, ["models", "export", "rerank-base", str(folder)])
     assert done.exit_code == 0, done.output
-    assert json.loads((tmp_path / "base" / "config.json").read_text())["architectures"] == [
-        "BertForSequenceClassification"
-    ]
+    assert f"was written to {folder};" in done.output
+    assert json.loads((folder / "config.json").read_text())["architectures"] == ["BertForSequenceClassification"]
 
 
 def test_packaged_weights_that_are_not_the_known_ones_are_refused(
