@@ -24,7 +24,7 @@ from indexer.store.database import open_database
 from searchd.judge.beir import folder_named
 from searchd.profiles import Profiles, body_of, toml_of
 from searchd.settings import Profile, Settings
-from searchd.terminal import bars, check_places, console, line, output, settings_now
+from searchd.terminal import bars, check_places, console, line, output, settings_now, whole_line
 
 if TYPE_CHECKING:
     from searchd.evaluate.tuned import Tuning
@@ -155,7 +155,7 @@ def show(found: Tuning) -> None:
     line(found.sentence[0].upper() + found.sentence[1:] + ".")
     if found.verdict in (CHANGE, OFF):
         output.print()
-        output.print(toml_of(found.profile_name, found.recommended.profile), highlight=False, markup=False)
+        whole_line(toml_of(found.profile_name, found.recommended.profile))
 
 
 def apply(settings: Settings, found: Tuning) -> None:

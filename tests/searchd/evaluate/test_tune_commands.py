@@ -17,11 +17,12 @@ from indexer.store import profiles as store
 from indexer.store.database import open_database
 from indexer.store.judged import JudgedQuery, Judgment
 from searchd.__main__ import cli
+from searchd.evaluate.tune_commands import show
 from searchd.evaluate.tuned import Tuning
-from searchd.profiles import profile_of
+from searchd.profiles import profile_of, toml_of
 from searchd.rerank.table import RERANKERS
 from searchd.rerank.types import PassageText, ScoreRequest
-from searchd.settings import Settings
+from searchd.settings import Profile, Settings, Stage
 from searchd.terminal import output
 from searchd.train import registry
 from tests.searchd.library import CountingReranker, opened_library
@@ -62,6 +63,16 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, ["tune", *arguments, "--configurations", "24"])
 
 
+def assert_toml_is_whole(found: Tuning) -> None:
+    """Check that a profile whose lines are wider than the terminal can be pasted into searchd.toml."""
+    profile = Profile(stages=(Stage(name="large", model="/models of the support team/fitted in spring"),))
+    best = msgspec.structs.replace(found.recommended, profile=profile)
+    with pytest.MonkeyPatch.context() as patched, output.capture() as captured:
+        patched.setattr(output, "width", 40)
+        show(msgspec.structs.replace(found, recommended=best))
+    assert toml_of("default", profile) in captured.get()
+
+
 def versions(folder: Path) -> list[store.ProfileVersion]:
     database = open_database(Settings(data_dir=str(folder)).resolved_database_url)
     try:
@@ -80,6 +91,7 @@ def test_it_says_what_to_run_and_applies_it_on_demand_alone(folder: Path, tmp_pa
     assert found.sentence[1:] in asked.output.replace("\n", " ").replace("  ", " ")
     assert "rerank off" in asked.output and "rerank-small" in asked.output
     assert (found.verdict, found.recommended.profile.stages) == ("off", ())
+    assert_toml_is_whole(found)
     assert versions(folder) == []
     applied = run("valves", "--apply")
     assert applied.exit_code == 0, applied.output
