@@ -18,6 +18,7 @@ import msgspec
 from rich.table import Table
 
 from indexer.errors import InputError, NotFound
+from searchd.database import opened_database
 from searchd.judge.beir import folder_named
 from searchd.settings import Profile, Settings
 from searchd.terminal import bars, check_places, console, line, output, settings_now
@@ -182,9 +183,8 @@ def keep(bench: Workbench, found: Calibration) -> None:
 def remove(settings: Settings, asked: Asked) -> None:
     """Forget the calibration of a profile. Raises: NotFound if there is none."""
     from indexer.store import calibrations
-    from indexer.store.database import open_database
 
-    with contextlib.closing(open_database(settings.resolved_database_url)) as database, database.session() as session:
+    with opened_database(settings) as database, database.session() as session:
         if not calibrations.delete(session, asked.collection, asked.profile):
             raise none_kept(asked)
     line(f"Profile {asked.profile!r} of collection {asked.collection!r} is not calibrated any more.")

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from indexer.errors import InputError
 from indexer.store import profiles as store
-from indexer.store.database import open_database
+from searchd.database import opened_database
 from searchd.judge.beir import folder_named
 from searchd.profiles import Profiles, body_of, toml_of
 from searchd.settings import Profile, Settings
@@ -165,7 +165,7 @@ def apply(settings: Settings, found: Tuning) -> None:
     if found.verdict not in (CHANGE, OFF):
         line(f"Nothing was applied: profile {found.profile_name!r} stays as it is.")
         return
-    with contextlib.closing(open_database(settings.resolved_database_url)) as database, database.session() as session:
+    with opened_database(settings) as database, database.session() as session:
         version = store.apply(
             session,
             found.collection,

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from indexer.errors import InputError, NotFound
+from indexer.errors import ConfigError, InputError, NotFound
 from indexer.store import judged
 from indexer.store.judged import CLICKS, JudgedQuery, Judgment
 from searchd.__main__ import cli
@@ -103,6 +103,12 @@ def test_what_is_fitted_is_kept_and_answers_have_relevance_until_a_tie_breaks(
     assert "is not calibrated any more" in run("calibrate", "--remove")
     assert isinstance(refused("--remove"), NotFound)
     assert isinstance(refused("--show"), NotFound)
+
+
+def test_removing_fills_no_empty_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEARCHD_DATA_DIR", str(tmp_path))
+    found = refused("--remove")
+    assert isinstance(found, ConfigError) and str(found).endswith("is empty; `indexer add` fills it")
 
 
 def test_a_model_that_learned_from_the_set_is_named(folder: Path, tmp_path: Path) -> None:
