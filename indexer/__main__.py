@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from indexer.errors import ConfigError, InputError, SearchdError, StaleIndex
-from indexer.settings import environment, load_settings
+from indexer.errors import SearchdError
+from searchd.program import run_program
 from searchd.settings import Settings
+from searchd.terminal import console, output, settings_now
 
 if TYPE_CHECKING:
     from indexer.client import RemoteIndexer
@@ -34,16 +34,6 @@ if TYPE_CHECKING:
 BATCH_FILES = 200
 BATCH_BYTES = 8_000_000
 POLL_S = 0.2
-console = Console(stderr=True, emoji=False)
-output = Console(emoji=False)
-"""What they print has names of files and texts of documents in it: `:bug:` there is no picture."""
-
-
-def settings_now(**overrides: Any) -> Settings:
-    """Read the settings of this invocation."""
-    return load_settings(
-        Settings, environ=environment(), overrides={k: v for k, v in overrides.items() if v is not None}
-    )
 
 
 @contextlib.contextmanager
@@ -352,17 +342,8 @@ def doctor(repair: bool, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; errors made on purpose become one line and exit code 1 or 2."""
-    try:
-        cli(standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except SearchdError as error:
-        console.print(f"indexer: {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(2 if isinstance(error, (InputError, ConfigError, StaleIndex)) else 1)
+    """Run the command line."""
+    run_program(cli, "indexer")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +15,6 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from indexer.errors import ConfigError, InputError, SearchdError, StaleIndex
 from indexer.settings import describe
 from searchd.asking import query
 from searchd.evaluate.calibrate_commands import calibrate
@@ -29,14 +25,12 @@ from searchd.judge.commands import judged
 from searchd.judge.page_commands import judge
 from searchd.models import models
 from searchd.profile_commands import profiles
+from searchd.program import run_program
 from searchd.terminal import console, log_to_stderr, output, settings_now
 from searchd.train.commands import train
 
 if TYPE_CHECKING:
     from searchd.services import Services
-
-_NOT_DECODED = re.compile("[\udc80-\udcff]")
-"""What Python makes of bytes of the command line that are no UTF-8."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -133,34 +127,9 @@ cli.add_command(profiles)
 cli.add_command(judge)
 
 
-def run_command(command: Callable[[], object], program: str) -> int:
-    """Run a click command; errors made on purpose become one line. Return the exit status."""
-    try:
-        ended = command()
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except UnicodeEncodeError as error:
-        if not _NOT_DECODED.search(error.object):
-            raise
-        said = f"{error.object[:80]!r} is no UTF-8, which names and texts have to be"
-        console.print(f"{program}: {escape(said)}", highlight=False, soft_wrap=True)
-        return 2
-    except SearchdError as error:
-        console.print(f"{program}: {escape(str(error))}", highlight=False, soft_wrap=True)
-        return 2 if isinstance(error, InputError | ConfigError | StaleIndex) else 1
-    return (
-        ended if isinstance(ended, int) else 0
-    )  # outside its standalone mode, click returns what `context.exit` was given
-
-
 def main() -> None:
     """Run the command line."""
-    sys.exit(run_command(lambda: cli(standalone_mode=False), "searchd"))
+    run_program(cli, "searchd")
 
 
 if __name__ == "__main__":

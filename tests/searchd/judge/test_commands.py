@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from indexer.owner import Owner
 from indexer.store import judged
 from indexer.store.database import Database
-from searchd.__main__ import cli, run_command
+from searchd.__main__ import cli
+from searchd.program import run_command
 from searchd.settings import Settings
 
 

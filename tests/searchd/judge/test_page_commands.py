@@ -11,8 +11,9 @@ from click.testing import CliRunner, Result
 from indexer.owner import Owner
 from indexer.store import collections, judged, searches
 from indexer.store.database import open_database
-from searchd.__main__ import cli, run_command
+from searchd.__main__ import cli
 from searchd.judge import page_commands, proposals
+from searchd.program import run_command
 from searchd.services import Services
 from searchd.settings import Settings
 from tests.web.product import running

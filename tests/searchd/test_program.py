@@ -1,4 +1,4 @@
-"""What a command ends with: the status that it was given, for the owner's scripts and CI."""
+"""How both programs end: with a status for the owner's scripts and CI, and with a line for people."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from pathlib import Path
 import click
 import pytest
 
+import indexer.__main__
+from indexer.owner import Owner
 from indexer.store.database import open_database
-from searchd.__main__ import cli, run_command
+from searchd.__main__ import cli
+from searchd.program import run_command
+from searchd.services import Services
+from tests.web.product import running
 
 
 @pytest.mark.parametrize("status", [0, 1, 3])
@@ -29,3 +34,18 @@ def test_a_name_that_is_no_utf8_is_told_in_one_line(
     asked = ["profiles", "list", "--collection", "faq\udcff"]
     assert run_command(lambda: cli(asked, standalone_mode=False), "searchd") == 2
     assert capsys.readouterr().err == "searchd: 'faq\\udcff' is no UTF-8, which names and texts have to be\n"
+
+
+def test_indexer_tells_it_in_one_line_too(
+    services: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEARCHD_DATA_DIR", services.settings.data_dir)
+    monkeypatch.setattr("sys.argv", ["indexer", "retry", "--collection", "faq\udcff"])
+    with running(services) as url, Owner.acquire(services.settings) as owner:
+        owner.announce(url)
+        with pytest.raises(SystemExit) as ended:
+            indexer.__main__.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("indexer: ") and said.endswith("is no UTF-8, which names and texts have to be\n")
+    assert "faq\\udcff" in said and said.count("\n") == 1

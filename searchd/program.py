@@ -1,0 +1,52 @@
+"""What both programs, `searchd` and `indexer`, do around a command line: errors become one line and an exit status.
+
+Their roofs hand over a click command; `terminal.py` has what the commands themselves share.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+
+import click
+from rich.markup import escape
+
+from indexer.errors import ConfigError, InputError, SearchdError, StaleIndex
+from searchd.terminal import console
+
+_NOT_DECODED = re.compile("[\udc80-\udcff]")
+"""What Python makes of bytes of the command line that are no UTF-8."""
+
+
+def run_program(cli: click.Command, program: str) -> None:
+    """Run a program's command line, and end the process."""
+    sys.exit(run_command(lambda: cli(standalone_mode=False), program))
+
+
+def run_command(command: Callable[[], object], program: str) -> int:
+    """Run a click command; errors made on purpose become one line. Return the exit status."""
+    try:
+        ended = command()
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except UnicodeEncodeError as error:
+        if not _NOT_DECODED.search(error.object):
+            raise
+        _say(program, f"{error.object[:80]!r} is no UTF-8, which names and texts have to be")
+        return 2
+    except SearchdError as error:
+        _say(program, str(error))
+        return 2 if isinstance(error, InputError | ConfigError | StaleIndex) else 1
+    return (
+        ended if isinstance(ended, int) else 0
+    )  # outside its standalone mode, click returns what `context.exit` was given
+
+
+def _say(program: str, said: str) -> None:
+    console.print(f"{program}: {escape(said)}", highlight=False, soft_wrap=True)
