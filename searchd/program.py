@@ -1,10 +1,13 @@
-"""What both programs, `searchd` and `indexer`, do around a command line: errors become one line and an exit status.
+"""What both programs, `searchd` and `indexer`, do around a command line: all can be printed, errors are a line and a status.
 
 Their roofs hand over a click command; `terminal.py` has what the commands themselves share.
 """
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -17,11 +20,30 @@ from searchd.terminal import console
 
 _NOT_DECODED = re.compile("[\udc80-\udcff]")
 """What Python makes of bytes of the command line that are no UTF-8."""
+_AS_JSON = "searchd.as-json"
+"""The name of how characters are written that standard output's encoding lacks."""
 
 
 def run_program(cli: click.Command, program: str) -> None:
     """Run a program's command line, and end the process."""
+    print_anything()
     sys.exit(run_command(lambda: cli(standalone_mode=False), program))
+
+
+def print_anything() -> None:
+    """Have standard output write what its encoding lacks as `\\u00e9`, which JSON reads as the same: LANG=C may lack most.
+
+    UTF-8 lacks nothing but what was no UTF-8 on the command line, which `run_command` tells of.
+    """
+    codecs.register_error(_AS_JSON, _as_json)
+    if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name != "utf-8":
+        sys.stdout.reconfigure(errors=_AS_JSON)
+
+
+def _as_json(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def run_command(command: Callable[[], object], program: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 
 import click
@@ -11,8 +13,9 @@ import indexer.__main__
 from indexer.owner import Owner
 from indexer.store.database import open_database
 from searchd.__main__ import cli
-from searchd.program import run_command
+from searchd.program import run_command, run_program
 from searchd.services import Services
+from searchd.terminal import output
 from tests.web.product import running
 
 
@@ -49,3 +52,24 @@ def test_indexer_tells_it_in_one_line_too(
     said = capsys.readouterr().err
     assert said.startswith("indexer: ") and said.endswith("is no UTF-8, which names and texts have to be\n")
     assert "faq\\udcff" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_that_lacks_characters_gets_them_as_json_writes_them(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    title = {"title": "Café, naïve \u2013 \U0001f50d"}
+
+    @click.command()
+    def shows() -> None:
+        output.print_json(data=title)
+
+    monkeypatch.setattr("sys.argv", ["shows"])
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding=encoding, errors="strict"))
+    with pytest.raises(SystemExit) as ended:
+        run_program(shows, "searchd")
+    assert ended.value.code == 0
+    said = written.getvalue().decode(encoding)
+    assert json.loads(said) == title
+    assert ("é" in said, "\u2013" in said) == (encoding != "ascii", encoding == "utf-8")
