@@ -9,8 +9,10 @@ import codecs
 import io
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 
 import click
 from rich.markup import escape
@@ -24,9 +26,14 @@ _AS_JSON = "searchd.as-json"
 """The name of how characters are written that standard output's encoding lacks."""
 
 
+class Terminated(SystemExit):
+    """SIGTERM came: the command ends as by Ctrl-C, and what it would not leave behind goes."""
+
+
 def run_program(cli: click.Command, program: str) -> None:
     """Run a program's command line, and end the process."""
     print_anything()
+    end_in_order()
     sys.exit(run_command(lambda: cli(standalone_mode=False), program))
 
 
@@ -46,6 +53,17 @@ def _as_json(error: UnicodeError) -> tuple[str, int]:
     return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
+def end_in_order() -> None:
+    """Have SIGTERM raise Terminated in the main thread, once; a command that ends by itself replaces this (`serve`)."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # `timeout` sends it twice, and the second would interrupt the ending
+    raise Terminated(128 + number)
+
+
 def run_command(command: Callable[[], object], program: str) -> int:
     """Run a click command; errors made on purpose become one line. Return the exit status."""
     try:
@@ -54,6 +72,9 @@ def run_command(command: Callable[[], object], program: str) -> int:
         return error.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
         return 130
+    except Terminated as error:
+        _say(program, "ended by SIGTERM")
+        return int(str(error.code))
     except click.ClickException as error:
         error.show()
         return error.exit_code

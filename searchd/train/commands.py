@@ -92,7 +92,7 @@ def stopped_with_a_word() -> Iterator[None]:
     again = "the same command goes on where it was"
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         console.print(f"Stopped; {again}.", highlight=False)
         raise
     except (OSError, SafetensorError, RuntimeError) as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +19,8 @@ from indexer.store import judged
 from searchd.__main__ import cli
 from searchd.evaluate.evaluation import Evaluation
 from searchd.settings import Profile, Settings, Stage
+from tests.daemon import environment
+from tests.forks import Forked
 from tests.searchd.evaluate.small_set import judgments, queries
 from tests.searchd.library import COUNT_WORDS, index, library
 
@@ -225,3 +229,19 @@ def test_a_beir_folder_is_measured_in_an_index_of_its_own_and_nothing_of_it_is_k
     assert "line 1: " in str(run(str(tmp_path)).exception)
     (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq0 pump 1\n")
     assert "nothing was measured: 1 mistake\nqrels/test.tsv line 2: 1 fields" in str(run(str(tmp_path)).exception)
+
+
+def test_sigterm_takes_the_folder_of_a_dataset_away_as_ctrl_c_does(tmp_path: Path) -> None:
+    write_dataset(tmp_path)
+    rows = ({"_id": f"more{n}", "text": f"A pump of kind {n} and a lamp."} for n in range(4000))
+    (tmp_path / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    away, told = tmp_path / "away", tmp_path / "told"
+    away.mkdir()
+    environ = environment(tmp_path / "data", TMPDIR=str(away), SEARCHD_PARSER_PROCESSES="1")
+    process = Forked("searchd", ["eval", str(tmp_path)], environ, tmp_path / "shown", told)
+    while process.poll() is None and not any(away.glob("searchd-eval-*/*")):
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM, told.read_text()
+    assert told.read_text() == "searchd: ended by SIGTERM\n"
+    assert list(away.glob("searchd-eval-*")) == []
