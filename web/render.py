@@ -1,6 +1,7 @@
 """One place that turns a page's context into an HTML response: templates, escaping, security headers.
 
-Templates see text only through jinja's autoescape; nothing in this package builds markup in Python.
+Templates see text only through jinja's autoescape, control characters as pictures; nothing in this package builds markup in
+Python.
 """
 
 from __future__ import annotations
@@ -43,10 +44,20 @@ def asset(name: str) -> str:
     return f"/static/{name}?v={_ASSETS[name]}"
 
 
+class Exact(str):
+    """A text that a form sends back, which has to stay what it is."""
+
+
+def shown(value: object) -> object:
+    """Return what stands on a page for a value: no terminal or browser is to act on a text's control characters."""
+    return words.visible(value) if type(value) is str else value
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader((HERE / "templates", STATIC)),  # a page that stands alone includes its stylesheets
         autoescape=True,
+        finalize=shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -54,6 +65,7 @@ def _environment() -> Environment:
     environment.globals["asset"] = asset
     environment.globals["plural"] = plural
     environment.globals["GRADES"] = GRADES
+    environment.filters["exact"] = Exact
     for filter_ in (
         words.grouped, words.in_ms, words.in_score, words.in_figure, words.signed, words.minus, words.cut, words.utc,
         words.duration,

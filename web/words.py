@@ -6,6 +6,10 @@ import re
 from datetime import UTC, datetime
 
 MINUS = re.compile(r"(?<![\w-])-(?=\d)")
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""Control characters but tab and line ends."""
+PICTURES = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+"""What stands for each: its control picture, where there is one."""
 
 
 def grouped(number: float) -> str:
@@ -46,6 +50,11 @@ def minus(text: str) -> str:
 def cut(text: str, chars: int) -> str:
     """Write a text of at most so many characters; what was cut is an ellipsis."""
     return text if len(text) <= chars else f"{text[: chars - 1].rstrip()}…"
+
+
+def visible(text: str) -> str:
+    """Write control characters as pictures: \u241b for escape."""
+    return CONTROL.sub(lambda found: found[0].translate(PICTURES), text)
 
 
 def utc(seconds: float) -> str:

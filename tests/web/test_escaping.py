@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.web import samples
+from web import words
 from web.render import SECURITY_HEADERS, STATIC, markup, respond
 
 PAYLOADS = (
@@ -65,6 +66,20 @@ def test_text_from_outside_is_still_shown(text: str) -> None:
 
     for page in samples.pages(text):
         assert text in unescape(markup(page)), page.template
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("a\x1b[31mb", "a\u241b[31mb"), ("a\x00\x7f\x85b", "a\u2400\u2421\ufffdb")]
+)
+def test_control_characters_are_shown_as_pictures_and_sent_back_as_they_are(text: str, shown: str) -> None:
+    pages = samples.pages(text)
+    places = [re.split(r"(<(?:input|option)[^>]*>|(?s:<textarea.*?</textarea>))", markup(page)) for page in pages]
+    for page, parts in zip(pages, places, strict=True):
+        assert not words.CONTROL.search("".join(parts[::2])), page.template
+    assert sum(shown in part for parts in places for part in parts[::2]) > 20
+    sent = [part for parts in places for part in parts[1::2]]
+    assert sum(text in part for part in sent) > 20
+    assert not [part for part in sent if shown in part]
 
 
 def test_ids_on_a_page_are_unique() -> None:

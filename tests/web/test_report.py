@@ -97,6 +97,12 @@ def test_text_from_outside_stays_text(text: str) -> None:
     assert set(seen.classes) == set(expected.classes)
 
 
+def test_control_characters_of_ids_titles_and_queries_are_shown_as_pictures() -> None:
+    html = render(with_text("a\x1b[2J\x08\x7f\x9bb"))
+    assert html.count("a\u241b[2J\u2408\u2421\ufffdb") > 20
+    assert not words.CONTROL.search(html)
+
+
 def test_it_needs_nothing_from_outside_and_no_script() -> None:
     html = render(evaluations.evaluation())
     assert not re.search(r"https?:|\bsrc=|url\(|@import|<script|srcset|//[a-z]", html)
