@@ -80,10 +80,9 @@ def answer_of_folder(settings: Settings, asked: dict[str, Any], principals: tupl
             if parsed.rerank.enabled:
                 services.warm_up()
             response = services.pipeline.search(parsed, Scope.of(collection, principals))
-            profile = services.profiles.get(collection, parsed.profile) or Profile()
         finally:
             services.close()
-    plain: dict[str, Any] = msgspec.to_builtins(answer_of(response, request, parsed, profile, None))
+    plain: dict[str, Any] = msgspec.to_builtins(answer_of(response, request, parsed, parsed.chosen or Profile(), None))
     return plain
 
 

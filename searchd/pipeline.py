@@ -170,7 +170,7 @@ class SearchPipeline:
         return float(min(wanted, self.settings.max_timeout_ms))
 
     def _profile(self, query: Query, collection: str) -> Profile:
-        profile = self.profiles.get(collection, query.profile)
+        profile = query.chosen or self.profiles.get(collection, query.profile)
         if profile is None:
             raise NotFound(f"there is no profile {query.profile!r}")
         return profile

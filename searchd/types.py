@@ -16,6 +16,7 @@ from indexer.filters import Filter
 from indexer.lexical import LexicalQuery
 from indexer.store.token_vectors import TokenVectors
 from indexer.types import Metadata, RankedPassage
+from searchd.settings import Profile
 
 Mode = Literal["hybrid", "lexical", "semantic"]
 StageStatus = Literal["full", "partial", "skipped", "failed"]
@@ -65,6 +66,8 @@ class Query:
     timeout_ms: int | None = None
     strict: bool = False
     min_relevance: float | None = None
+    chosen: Profile | None = None
+    """The profile that it was read with; where there is none, the pipeline looks `profile` up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ def query_from_request(
         timeout_ms=request.timeout_ms,
         strict=request.strict,
         min_relevance=request.min_relevance,
+        chosen=profile,
     )
     return query, request.collection
 
@@ -145,8 +146,7 @@ async def _answer(request: Request[Any, Any, Any], services: Services, asked: Se
     query, collection = query_from_request(asked, services.settings, services.profiles)
     response = await run_search(request, services, query, Scope.of(collection, caller.principals))
     services.query_log.answered(query.text, collection, query.offset, response)
-    profile = services.profiles.get(collection, query.profile) or Profile()
-    answer = answer_of(response, asked, query, profile, _next_cursor(asked, query, response))
+    answer = answer_of(response, asked, query, query.chosen or Profile(), _next_cursor(asked, query, response))
     headers = {"Cache-Control": "no-store"}
     if response.degraded:
         headers["X-Search-Degraded"] = ", ".join(response.degraded)

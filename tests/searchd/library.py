@@ -149,5 +149,5 @@ class FaultyEngine(Engine):
 
 def ask(services: Services, q: str, **options: Any) -> Query:
     """Return the Query of a request in the profile `plain`."""
-    query, _ = query_from_request(SearchRequest(q=q, **({"profile": "plain"} | options)), services.settings)
-    return query
+    asked = SearchRequest(q=q, **({"profile": "plain"} | options))
+    return query_from_request(asked, services.settings, services.profiles)[0]

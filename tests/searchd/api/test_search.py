@@ -10,6 +10,7 @@ from msgspec.structs import replace as changed
 
 from searchd.api.schemas import SearchAnswer
 from searchd.app import create_app
+from searchd.profiles import Profiles
 from searchd.rerank.types import Reranker
 from searchd.services import Services
 from searchd.settings import Profile, Stage
@@ -45,6 +46,23 @@ def test_an_answer_has_the_shape_that_is_promised(client: Client) -> None:
     assert "scores" not in hit
     highlight = hit["highlights"][0]
     assert {highlight["text"][a:b].lower() for a, b in highlight["ranges"]} >= {"refund", "card"}
+
+
+def test_one_search_looks_its_profile_up_once(services: Services) -> None:
+    looked: list[float] = []
+
+    def now() -> float:
+        """Return a time at which what was read is still fresh; every look asks for it."""
+        looked.append(0.0)
+        return 0.0
+
+    own = services_over(services.engine, services.settings)
+    own.pipeline.profiles = Profiles(services.settings, services.engine.database, clock=now)
+    own.profiles.get("default", "plain")
+    looked.clear()
+    with TestClient(create_app(own), base_url=HOST) as client:
+        post(client, "refund paid to the card", explain=True)
+    assert len(looked) == 1
 
 
 def test_get_and_post_answer_alike(client: Client) -> None:
