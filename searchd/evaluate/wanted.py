@@ -52,13 +52,13 @@ def pair(settings: Settings, asked: Asked) -> tuple[Evaluation, Evaluation]:
     others = [name for name in names if name not in found]
     known = known_profiles(settings, asked) if others else ()
     now, kept = [name for name in others if name in known], [name for name in others if name not in known]
-    if now:
-        found |= made_beside_kept(settings, asked, now, kept)
-    elif kept:
+    if kept:  # before minutes of measuring: there may be none
         with opened_database(settings) as database:
             with database.read() as session:
                 set_name = asked.name or only_set(session, asked.collection)
             found |= {name: stored.find(database, asked.collection, set_name, name) for name in kept}
+    if now:
+        found |= made_now(settings, asked, now)
     return found[names[0]], found[names[1]]
 
 
@@ -70,11 +70,10 @@ def known_profiles(settings: Settings, asked: Asked) -> tuple[str, ...]:
         return Profiles(settings, database).names(asked.collection)
 
 
-def made_beside_kept(settings: Settings, asked: Asked, now: list[str], kept: list[str]) -> dict[str, Evaluation]:
-    """Measure the profiles `now` and keep that, then find those `kept` before of the same set; all by their names."""
+def made_now(settings: Settings, asked: Asked, names: list[str]) -> dict[str, Evaluation]:
+    """Measure profiles and keep that, if it is of a stored set; return it by their names."""
     with opened(settings, asked) as (data, bench):
-        made = [one.evaluation for one in measured(data, bench, now)]
+        made = [one.evaluation for one in measured(data, bench, names)]
         for one in made if not asked.dataset else ():
             stored.keep(bench.database, one)
-        before = {name: stored.find(bench.database, data.collection, data.name, name) for name in kept}
-    return {one.profile: one for one in made} | before
+    return {one.profile: one for one in made}

@@ -152,6 +152,9 @@ def test_what_cannot_work_is_refused_before_anything_is_measured(data_dir: Path,
     assert "`searchd eval --list` names them" in str(run("--compare", "abcdef", "fedcba").exception)
     assert "no evaluation of 1999-01-01" in str(run("--compare", "1999-01-01", "1999-01-02").exception)
     assert "has no judged set" in str(run("a" * 300).exception)
+    kept = len(run("--list").output.splitlines())
+    assert "no evaluation of 1999-01-01" in str(run("small", "--compare", "default", "1999-01-01").exception)
+    assert len(run("--list").output.splitlines()) == kept
     (tmp_path / "a.json").write_text("{}")
     assert "is no evaluation as" in str(run("--compare", str(tmp_path / "a.json"), "fedcba").exception)
 
