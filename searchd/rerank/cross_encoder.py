@@ -85,7 +85,7 @@ def load_cross_encoder(stage: Stage, settings: Settings, scheduler: Scheduler) -
     """
     device = scheduler.device
     wanted = stage.precision if stage.precision != "auto" else settings.dtype if settings.dtype != "auto" else ""
-    with refusals(stage, f"a packaged name ({', '.join(house.HOUSE_MODELS)}), or a cross-encoder"):
+    with refusals(stage, settings, f"a packaged name ({', '.join(house.HOUSE_MODELS)}), or a cross-encoder"):
         _ = device.name  # before anything is read: a GPU that is not there is told at once
         loaded = _read(stage, settings, wanted)
         model = device.run(lambda: _ready(loaded, wanted, device, settings), priority=Priority.RERANK)

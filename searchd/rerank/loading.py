@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.metadata
 import importlib.util
 import logging
 import math
@@ -39,6 +40,9 @@ TRIED_PARAMETERS = 150_000_000
 float32), and on two cores it would take minutes. They run in `dtype`, as a whole checkpoint is read in it."""
 PACKED_BYTES = 1 << 30
 """Larger models are not laid out for the CPU: while that is done, the weights are there twice."""
+OWN_CODE_ERRORS = (AttributeError, TypeError, NameError, ImportError)
+"""What code raises that was written for another version of a library. Of our code they are bugs, so only a trusted model's
+are refusals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def load(stage: Stage, settings: Settings, scheduler: Scheduler, recipe: Recipe)
     import torch
 
     device, wanted = scheduler.device, wanted_precision(stage, settings)
-    with refusals(stage, recipe.takes):
+    with refusals(stage, settings, recipe.takes):
         _ = device.name  # before anything is read: a GPU that is not there is told at once
         source = source_of(stage, settings)
         parameters = parameters_of(source.folder)
@@ -116,13 +120,17 @@ def parameters_of(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def refusals(stage: Stage, takes: str) -> Iterator[None]:
+def refusals(stage: Stage, settings: Settings, takes: str) -> Iterator[None]:
     """Turn whatever loading raises into one ConfigError that names the model and says what `model` takes."""
     from safetensors import SafetensorError
 
+    refused = (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError, MemoryError)
+    own_code = OWN_CODE_ERRORS if is_trusted(stage, settings) else ()
     try:
         yield
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError, MemoryError) as error:
+    except own_code as error:
+        raise ConfigError(own_code_refusal(stage, error)) from error
+    except refused as error:
         if is_shortage(error):
             said = first_line(error) or "out of memory"
             raise ConfigError(
@@ -134,6 +142,27 @@ def refusals(stage: Stage, takes: str) -> Iterator[None]:
         ) from error
 
 
+def own_code_refusal(stage: Stage, error: BaseException) -> str:
+    """Say that a trusted model's own code does not run here, why, and what to name instead."""
+    version = importlib.metadata.version("transformers")
+    onnx = ', or its ONNX export as kind = "onnx"' if stage.kind == "cross_encoder" else ""
+    return (
+        f"stage model {stage.model!r} cannot be used: its own code does not run with the installed transformers {version}: "
+        f"{first_line(error)}. Name another model{onnx}"
+    )
+
+
+def named_revision(stage: Stage) -> tuple[str, str]:
+    """Return the folder or hub name that `model` says, and the revision after it; empty: none."""
+    plain, _, revision = (stage.model, "", "") if Path(stage.model).is_dir() else stage.model.partition("@")
+    return plain, revision
+
+
+def is_trusted(stage: Stage, settings: Settings) -> bool:
+    """Say whether the setting `trust_remote_code` names a stage's model."""
+    return named_revision(stage)[0] in settings.trust_remote_code
+
+
 def source_of(stage: Stage, settings: Settings) -> Source:
     """Find a stage's files. Raises: ConfigError if `peft` is wanted and absent; OSError, ValueError."""
     folder, trusted = fetched(stage, settings)
@@ -142,8 +171,8 @@ def source_of(stage: Stage, settings: Settings) -> Source:
 
 def fetched(stage: Stage, settings: Settings, *, weights: bool = True) -> tuple[Path, bool]:
     """Return the folder of the files that `model` names, and whether its own code may run. Raises: OSError, ValueError."""
-    plain, _, revision = (stage.model, "", "") if Path(stage.model).is_dir() else stage.model.partition("@")
-    trusted = plain in settings.trust_remote_code
+    plain, revision = named_revision(stage)
+    trusted = is_trusted(stage, settings)
     return model_folder(plain, revision, trusted=trusted, weights=weights), trusted
 
 

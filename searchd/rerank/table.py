@@ -21,6 +21,7 @@ from searchd.rerank.cross_encoder import load_cross_encoder
 from searchd.rerank.late_interaction import load_late_interaction
 from searchd.rerank.late_stored import LateEncoder, LateReranker
 from searchd.rerank.listwise import ListwiseReranker, load_listwise
+from searchd.rerank.loading import OWN_CODE_ERRORS, is_trusted, own_code_refusal
 from searchd.rerank.local import LocalReranker
 from searchd.rerank.onnx import load_onnx
 from searchd.rerank.remote import JOINT_MODELS, RemoteReranker, load_remote
@@ -164,8 +165,11 @@ class RerankerCache:
             if stage.kind not in LOCAL_KINDS:  # its key and address are looked at; an API that is away may come back
                 _ = self.of(stage).fingerprint
                 continue
+            own_code = OWN_CODE_ERRORS if is_trusted(stage, self.settings) else ()
             try:
                 self.of(stage).score(warm_up_of(stage), WARM_UP)
+            except own_code as error:
+                raise ConfigError(own_code_refusal(stage, error)) from error
             except (RuntimeError, IndexError, TypeError, MemoryError, Busy, BadScores) as error:
                 raise ConfigError(f"stage {stage.name!r}: model {stage.model!r} does not run: {error}") from error
 

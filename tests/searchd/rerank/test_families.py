@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from indexer.errors import ConfigError
 from indexer.weights import house_folder
 from searchd.rerank.cross_encoder import load_cross_encoder
+from searchd.rerank.loading import own_code_refusal, refusals
 from searchd.rerank.local import LocalReranker
 from searchd.rerank.pair_texts import longest_of
 from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.table import RerankerCache
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.settings import Settings, Stage
 from tests.searchd.rerank.families import ENCODERS, write_encoder
@@ -144,18 +147,29 @@ class Mine(BertForSequenceClassification):
 """
 
 
-def test_a_model_with_code_of_its_own_runs_only_if_the_setting_names_it(
-    tmp_path: Path, settings: Settings, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return where transformers lays copies of the code that models bring."""
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(str(tmp_path / "modules"))
-    folder, trace = write_encoder(tmp_path / "own", "bert"), tmp_path / "it-ran"
-    plain = plainly(folder, 64, PASSAGES)
-    (folder / "mine.py").write_text(OWN_CODE.format(trace=str(trace)))
+    return tmp_path
+
+
+def bring_code(folder: Path, code: str) -> None:
+    """Give a model code of its own."""
+    (folder / "mine.py").write_text(code)
     config = json.loads((folder / "config.json").read_text())
     names = {"AutoConfig": "mine.MineConfig", "AutoModelForSequenceClassification": "mine.Mine"}
     config |= {"model_type": "mine", "architectures": ["Mine"], "auto_map": names}
     (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_a_model_with_code_of_its_own_runs_only_if_the_setting_names_it(
+    own: Path, settings: Settings, scheduler: Scheduler
+) -> None:
+    folder, trace = write_encoder(own / "own", "bert"), own / "it-ran"
+    plain = plainly(folder, 64, PASSAGES)
+    bring_code(folder, OWN_CODE.format(trace=str(trace)))
     stage = Stage(name="small", model=str(folder))
     with pytest.raises(ConfigError, match="trust_remote_code"):
         load_cross_encoder(stage, settings, scheduler)
@@ -164,6 +178,61 @@ def test_a_model_with_code_of_its_own_runs_only_if_the_setting_names_it(
     found = score(load_cross_encoder(stage, trusting, scheduler), PASSAGES, 64)
     assert trace.exists()
     np.testing.assert_allclose(found, plain * 2 + 1, atol=1e-4)
+
+
+GONE = "from transformers.models.xlm_roberta.modeling_xlm_roberta import create_position_ids_from_input_ids"
+"""What jina-reranker-v2's own code imports, and transformers 5 no longer has."""
+MADE = "config_class = MineConfig\n\n    def __init__(self, config):\n        super().__init__(config)\n        {}\n"
+OUTDATED = {
+    "a name that is gone": (
+        "from transformers import",
+        f"{GONE}\nfrom transformers import",
+        "'create_position_ids_from_",
+    ),
+    "a package that is not there": (
+        "from transformers import",
+        "import not_there\nfrom transformers import",
+        "not_there",
+    ),
+    "a method that is gone": ("config_class = MineConfig", MADE.format("self.gone()"), "no attribute 'gone'"),
+    "a parameter that is gone": ("config_class = MineConfig", MADE.format("self.float(gone=1)"), "argument 'gone'"),
+    "a name that it lacks": ("config_class = MineConfig", MADE.format("gone"), "name 'gone' is not defined"),
+    "a method that is gone when it scores": ("* 2", "* self.gone", "no attribute 'gone'"),
+    "a parameter that is gone when it scores": ("* 2", "* self.float(gone=1)", "argument 'gone'"),
+}
+"""What is in place of what, in code that was written for another version of transformers, and what is told of it."""
+
+
+@pytest.mark.parametrize("way", OUTDATED)
+def test_trusted_code_that_does_not_run_with_this_transformers_is_refused_with_what_to_do(
+    own: Path, scheduler: Scheduler, way: str
+) -> None:
+    known, written, said = OUTDATED[way]
+    folder = write_encoder(own / way.replace(" ", "_"), "bert")
+    bring_code(folder, OWN_CODE.format(trace=str(own / "it-ran")).replace(known, written))
+    trusting = Settings(dtype="float32", threads=1, trust_remote_code=(str(folder),))
+    with pytest.raises(ConfigError) as refused:
+        RerankerCache(trusting, scheduler).check([Stage(name="small", model=str(folder))])
+    told = str(refused.value)
+    assert f"its own code does not run with the installed transformers {transformers.__version__}: " in told
+    assert said in told
+    assert told.endswith('Name another model, or its ONNX export as kind = "onnx"')
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("kind", ["causal", "seq2seq", "late_interaction"])
+def test_no_onnx_export_is_advised_where_the_kind_has_none(kind: str) -> None:
+    stage = Stage(name="large", kind=kind, model="theirs/own")
+    told = own_code_refusal(stage, NameError("name 'gone' is not defined\nmore"))
+    assert told.endswith("name 'gone' is not defined. Name another model")
+
+
+def test_of_a_model_that_is_not_trusted_such_an_error_is_a_bug_of_ours() -> None:
+    stage = Stage(name="small", model="theirs/own@main")
+    with pytest.raises(AttributeError), refusals(stage, Settings(trust_remote_code=("theirs/other",)), "a model"):
+        raise AttributeError("gone")
+    with pytest.raises(ConfigError, match="own code"), refusals(stage, Settings(trust_remote_code=("theirs/own",)), ""):
+        raise AttributeError("gone")
 
 
 def test_a_model_without_a_trained_head_is_refused(tmp_path: Path, settings: Settings, scheduler: Scheduler) -> None:
