@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import click
 import msgspec
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 import indexer.__main__
 import searchd.__main__
@@ -96,3 +99,12 @@ def test_dockerfile_runs_as_an_ordinary_user_and_installs_the_torch_the_project_
     pinned = re.search(r'"(torch==[^"]+)"', (ROOT / "pyproject.toml").read_text())
     assert pinned is not None
     assert any(pinned[1] in rest for name, rest in instructions if name == "RUN")
+
+
+def test_no_sentence_transformers_is_installed_that_kind_late_interaction_cannot_run_with() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (wanted,) = [line for line in project["dependencies"] if line.startswith("sentence-transformers")]
+    allowed = Requirement(wanted).specifier
+    assert "5.6.1" not in allowed, "it has no MultiVectorEncoder"
+    assert "6.0.0" in allowed
+    assert version("sentence-transformers") in allowed
