@@ -9,7 +9,8 @@ import pytest
 
 from indexer.errors import ConfigError
 from indexer.settings import MASK, describe, load_settings
-from searchd.settings import Key, Profile, Settings, Stage
+from searchd.rerank.house import HOUSE_MODELS
+from searchd.settings import PACKAGED, Key, Profile, Settings, Stage
 
 
 def test_environment_wins_over_file_and_file_over_default(tmp_path: Path) -> None:
@@ -131,3 +132,24 @@ def test_a_stage_is_made_anew_without_asking_msgspec_for_its_fields(monkeypatch:
     with pytest.raises(ValueError, match="prompt is for stages of kind causal"):
         msgspec.structs.replace(stage, prompt="qwen3")
     assert asked == []
+
+
+@pytest.mark.parametrize("kind", ["causal", "seq2seq", "late_interaction"])
+def test_a_stage_of_a_kind_that_no_packaged_model_is_must_name_one(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "searchd.toml"
+    file.write_text(f'[[profiles.default.stages]]\nname = "large"\nkind = "{kind}"\n')
+    with pytest.raises(ConfigError, match=f"model of stage 'large' must be .*rerank-base is a packaged.*kind {kind}"):
+        load_settings(Settings, environ={}, file=file)
+    with pytest.raises(ValueError, match="rerank-small is a packaged cross-encoder"):
+        Stage(name="large", kind=kind, model="rerank-small")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rerank-base").mkdir()
+    assert Stage(name="large", kind=kind).model == "rerank-base", "a folder that is called so is no packaged model"
+
+
+def test_stages_that_do_without_a_name_of_a_model_go_on_doing_so() -> None:
+    assert Stage(name="large").model == "rerank-base"
+    assert Stage(name="far", kind="remote", provider="tei", url="http://127.0.0.1:8080").provider == "tei"
+    assert set(HOUSE_MODELS) == set(PACKAGED)

@@ -332,7 +332,7 @@ def test_a_reranker_is_told_its_place_instruction_policy_and_deadline() -> None:
     clock = Clock()
     first = (Stage(name="small", long="beginning", max_length=32, budget_ms=500), Listed(RISING))
     second = (
-        Stage(name="large", kind="causal", prompt="chat", instruction="find bugs", budget_ms=9000),
+        Stage(name="large", kind="causal", model="m", prompt="chat", instruction="find bugs", budget_ms=9000),
         Listed(RISING),
     )
     rerank(fused("abc"), first, second, clock=clock, deadline=clock.now + 3)
@@ -355,7 +355,7 @@ class Cramped(Listed):
 
 
 def test_a_callers_too_long_instruction_is_told_the_caller_and_one_of_the_settings_fails_its_stage() -> None:
-    stage = Stage(name="large", kind="causal", prompt="chat", instruction="find bugs and jokes")
+    stage = Stage(name="large", kind="causal", model="m", prompt="chat", instruction="find bugs and jokes")
     with pytest.raises(InputError, match="instruction: too long") as caught:
         rerank(fused("abc"), (stage, Cramped(RISING)), instruction="find jokes and bugs")
     assert caught.value.code == "invalid_parameter"
