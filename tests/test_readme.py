@@ -94,6 +94,11 @@ def test_every_kind_and_every_provider_is_in_the_table_of_models() -> None:
     assert {one.get("provider") for one in given} - {None} == set(PROVIDERS)
 
 
+def test_a_model_of_the_table_that_needs_its_own_code_trusted_is_called_untried() -> None:
+    rows = [line for line in README.read_text(encoding="utf-8").splitlines() if "`trust_remote_code = [" in line]
+    assert [row for row in rows if "untried" not in row] == [], "such code breaks with a new transformers"
+
+
 def test_the_pictures_and_files_linked_are_there() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README.read_text(encoding="utf-8")):
         assert (README.parent / target).exists(), target

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import onnx
@@ -208,6 +209,34 @@ print(len(found), sorted({{"torch", "transformers", "sentence_transformers"}} & 
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "3 []"
+
+
+@pytest.mark.parametrize("file", ["onnx/model.onnx", "onnx/model_int8.onnx"])
+def test_of_a_hub_repository_with_several_graphs_and_code_of_its_own_the_named_graph_runs_and_no_code(
+    folders: dict[str, tuple[Path, Path]],
+    scheduler: Scheduler,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    name, commit = "jinaai/jina-reranker-v2-base-multilingual", "0" * 40
+    repository = tmp_path / f"models--{name.replace('/', '--')}"
+    snapshot = shutil.copytree(folders["one label"][1], repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    (snapshot / "modeling_xlm_roberta.py").write_text("raise SystemExit")
+    config = json.loads((snapshot / "config.json").read_text())
+    own = {
+        "auto_map": {"AutoModelForSequenceClassification": "modeling_xlm_roberta.XLMRobertaForSequenceClassification"}
+    }
+    (snapshot / "config.json").write_text(json.dumps(config | own))
+    reranker = loaded(f"{name}/{file}", scheduler)
+    assert PurePosixPath(file).name in reranker.model.path
+    same = loaded(folders["one label"][1] / file, scheduler)
+    request, passages = ScoreRequest("oil", 64), [PassageText("oil"), PassageText("a turbine")]
+    assert reranker.score(request, passages).tolist() == same.score(request, passages).tolist()
 
 
 # -- what is refused ------------------------------------------------------------------------------------------------
