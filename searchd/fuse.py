@@ -6,8 +6,7 @@ Takes what `retrieve.py` found; gives candidates with every system's score and r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from searchd.types import Candidate, Ranking
 
@@ -61,32 +60,42 @@ def linear_fusion(
         for passage_id in dict.fromkeys(passage.passage_id for passage in ranking.passages):
             own = (found[passage_id].scores[ranking.system] - low) / spread if spread > 0 else 1.0
             shares.setdefault(passage_id, {})[f"{LINEAR}.{ranking.system}"] = weight * own
-    fused = {passage_id: sum(of.values()) for passage_id, of in shares.items()}
-    named = {name: replace(one, scores={**one.scores, **shares[name]}) for name, one in found.items()}
-    return _ordered(named, fused, LINEAR)
+    for passage_id, of in shares.items():
+        found[passage_id].scores.update(of)
+    return _ordered(found, {passage_id: sum(of.values()) for passage_id, of in shares.items()}, LINEAR)
 
 
-def _found(rankings: Sequence[Ranking]) -> dict[str, Candidate]:
+class _Found(NamedTuple):
+    """A passage's document, and each system's score and rank of it."""
+
+    document_id: str
+    scores: dict[str, float]
+    ranks: dict[str, int]
+
+
+def _found(rankings: Sequence[Ranking]) -> dict[str, _Found]:
     """Return every passage of any ranking with each system's score and rank; a repeated one counts at its first place."""
-    documents: dict[str, str] = {}
-    scores: dict[str, dict[str, float]] = {}
-    ranks: dict[str, dict[str, int]] = {}
+    found: dict[str, _Found] = {}
     for ranking in rankings:
         for rank, passage in enumerate(ranking.passages, start=1):
-            of_passage = ranks.setdefault(passage.passage_id, {})
-            if ranking.system not in of_passage:
-                of_passage[ranking.system] = rank
-                scores.setdefault(passage.passage_id, {})[ranking.system] = passage.score
-                documents[passage.passage_id] = passage.document_id
-    return {name: Candidate(name, documents[name], scores[name], ranks[name]) for name in documents}
+            of_passage = found.setdefault(passage.passage_id, _Found(passage.document_id, {}, {}))
+            if ranking.system not in of_passage.ranks:
+                of_passage.ranks[ranking.system] = rank
+                of_passage.scores[ranking.system] = passage.score
+    return found
 
 
-def _ordered(found: Mapping[str, Candidate], fused: Mapping[str, float], name: str) -> tuple[Candidate, ...]:
+def _ordered(found: Mapping[str, _Found], fused: Mapping[str, float], name: str) -> tuple[Candidate, ...]:
     """Return the candidates by their fused score, which is called `name`; ties by passage_id."""
-    ordered = sorted(found.values(), key=lambda one: (-fused[one.passage_id], one.passage_id))
+    ordered = sorted(found, key=lambda passage_id: (-fused[passage_id], passage_id))
     return tuple(
-        replace(one, scores={**one.scores, name: fused[one.passage_id]}, ranks={**one.ranks, name: place})
-        for place, one in enumerate(ordered, start=1)
+        Candidate(
+            passage_id,
+            found[passage_id].document_id,
+            {**found[passage_id].scores, name: fused[passage_id]},
+            {**found[passage_id].ranks, name: place},
+        )
+        for place, passage_id in enumerate(ordered, start=1)
     )
 
 
