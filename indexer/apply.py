@@ -80,7 +80,8 @@ def encode(engine: Engine, indexes: LiveIndexes, texts: dict[str, str]) -> dict[
 def tokenise(engine: Engine, indexes: LiveIndexes, texts: dict[str, str]) -> dict[str, dict[str, TokenIds]]:
     """Return by tokenizer and hash the ids that are not stored yet: of the embedder's tokenizer and the rerankers'.
 
-    Ids that do not add up to a pair's are left out; the reranker makes them when it needs them.
+    Ids that do not add up to a pair's, or a whole prompt's, are left out: the reranker reads these passages as the whole
+    has them (`PassageTokenizer.within`), which the ids of a passage alone cannot say.
     """
     tokenizers = {one.fingerprint: one for one in (indexes.embedder.passages, *engine.reranking())}
     with engine.database.read() as session:
@@ -95,7 +96,9 @@ def tokenise(engine: Engine, indexes: LiveIndexes, texts: dict[str, str]) -> dic
         fresh[name] = {hashed: ids for hashed, ids, adds_up in zip(missing, encoded, sound, strict=True) if adds_up}
         if not all(sound) and name not in engine.doubtful_tokenizers:
             engine.doubtful_tokenizers.add(name)
-            log.warning("tokenizer %s: ids of some passages differ within a pair, and are not stored", name[:12])
+            log.warning(
+                "tokenizer %s: ids of some passages differ within a pair or prompt, and are not stored", name[:12]
+            )
     return fresh
 
 

@@ -7,13 +7,13 @@ overlapping part, scores remembered.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.tokens import PassageTokenizer, TokenIds
+from indexer.tokens import Grown, PassageTokenizer, TokenIds
 from searchd.rerank.types import PartScores, PassageText, ScoreRequest
 
 if TYPE_CHECKING:
@@ -118,20 +118,20 @@ class LocalReranker:
         frame = self.model.frame(request.query, request.instruction, limit)
         return parts_of(frame, self._ids(passages), limit, whole=request.parts)
 
-    def _ids(self, passages: Sequence[PassageText]) -> list[TokenIds]:
-        """Return the stored ids of each passage; those that were not stored are made, once."""
+    def _ids(self, passages: Sequence[PassageText]) -> list[TokenIds | Grown]:
+        """Return the stored ids of each passage; those that were not stored are made, once, as they stand in the whole."""
         tokenizer = self.model.tokenizer
         name = tokenizer.fingerprint
         missing = [passage for passage in passages if name not in passage.tokens and name not in passage.made]
         for passage, ids in zip(
-            missing, tokenizer.encode([one.text for one in missing]) if missing else (), strict=True
+            missing, tokenizer.within([one.text for one in missing]) if missing else (), strict=True
         ):
             passage.made[name] = ids
         return [passage.tokens[name] if name in passage.tokens else passage.made[name] for passage in passages]
 
 
 def parts_of(
-    frame: Frame, passages: Sequence[TokenIds], limit: int, *, whole: bool
+    frame: Frame, passages: Sequence[TokenIds | Grown], limit: int, *, whole: bool
 ) -> tuple[list[Pair], NDArray[np.intp]]:
     """Return the pairs to score, and for each passage the place of its first one.
 
@@ -144,12 +144,32 @@ def parts_of(
     firsts: list[int] = []
     for ids in passages:
         firsts.append(len(pairs))
+        if isinstance(ids, Grown):
+            pairs += grown_parts(frame, ids, limit, whole=whole)
+            continue
         if len(ids) <= room or not whole:
             pairs.append(Pair(frame, ids[:room]))
             continue
         starts = [*range(0, len(ids) - room, step), len(ids) - room]
         pairs += [Pair(frame, ids[start : start + room]) for start in starts]
     return pairs, np.asarray(firsts, dtype=np.intp)
+
+
+def grown_parts(frame: Frame, passage: Grown, limit: int, *, whole: bool) -> list[Pair]:
+    """Return the pairs of a passage that swallows tokens of its frame: those before where it begins, those after where it ends.
+
+    A part that is cut from it at a side has all of the frame there.
+    """
+    begins = replace(frame, head=frame.head[: len(frame.head) - passage.head_less])
+    ends = replace(frame, tail=frame.tail[passage.tail_less :])
+    alone = Pair(Frame(begins.head, ends.tail, frame.passage_type, frame.state), passage.ids)
+    if alone.length <= limit:
+        return [alone]
+    pairs = parts_of(frame, [passage.ids], limit, whole=whole)[0]
+    if len(pairs) > 1:
+        pairs[-1] = Pair(ends, pairs[-1].passage)
+    pairs[0] = Pair(begins, passage.ids[: max(1, limit - len(begins.head) - len(begins.tail))])
+    return pairs
 
 
 def padded(batch: Sequence[Pair], pad_id: int, *, left: bool = False) -> tuple[NDArray[np.int64], ...]:

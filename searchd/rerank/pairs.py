@@ -1,7 +1,7 @@
 """query -> the frame of a pair encoding: what a cross-encoder's tokenizer puts before and after the passage.
 
-Found once, by encoding a pair and looking where the second text lies. Fast tokenizers encode both texts of a pair apart,
-so joining ids gives the same as encoding the pair (a test holds it). Used by `cross_encoder.py` and `onnx.py`.
+Found by encoding a pair and looking where the second text lies. Fast tokenizers encode both texts of a pair apart, so
+joining ids gives the same as encoding the pair (tests hold it). Used by `cross_encoder.py` and `onnx.py`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,13 @@ class PairFrames:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
+        """Raises: ValueError if its template of a pair has a text more than once: no frame is that."""
         self._tokenizer = tokenizer
         self._special = tokenizer.num_special_tokens_to_add(True)
+        first, second = (tokenizer.encode("a", add_special_tokens=False) for _ in range(2))
+        pair = tokenizer.post_process(first, second, True)
+        if len(pair.ids) != len(first.ids) + len(second.ids) + self._special:
+            raise ValueError("its tokenizer's template of a pair has a text more than once")
 
     def frame(self, query: str, limit: int) -> Frame:
         """Return the frame of a query, which is cut to half of `limit` tokens at most."""

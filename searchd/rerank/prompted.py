@@ -1,7 +1,8 @@
 """prompt + tokenizer -> the frame around a passage, and the tokenizer that makes passages fit into it.
 
 Passages are tokenised alone, once, whatever the query; joined with head and tail they must give the ids of the whole
-prompt. Where white space before a passage belongs to its first token depends on the tokenizer, so it is tried out.
+prompt. Where white space before a passage belongs to its first token depends on the tokenizer, so it is tried out. A
+single passage that still runs into the text around it is read as the whole prompt has it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from indexer.errors import ConfigError
-from indexer.tokens import QUERY, PassageTokenizer, TokenIds
+from indexer.tokens import QUERY, Grown, PassageTokenizer, TokenIds
 from searchd.rerank.local import Frame
 from searchd.rerank.prompts import BOS, EOS, Prompt
 from searchd.rerank.types import LongInstruction
@@ -49,8 +50,8 @@ class Checked:
 
     head: Sequence[int]
     tail: Sequence[int]
-    whole: Callable[[str], list[int]]
-    """The passage -> the ids of the whole prompt."""
+    wholes: Callable[[Sequence[str]], list[list[int]]]
+    """Passages -> the ids of the whole prompt of each."""
 
 
 class PromptPassages(PassageTokenizer):
@@ -72,12 +73,37 @@ class PromptPassages(PassageTokenizer):
         return super().encode([self._prefix + (text.strip() if self._stripped else text) for text in texts])
 
     def adding_up(self, texts: Sequence[str], encoded: Sequence[TokenIds]) -> list[bool]:
-        """Say of each text whether its ids, within the prompt, are those of the whole prompt; control tokens aside."""
+        """Say of each text whether its ids, within the prompt, are those of the whole prompt.
+
+        A text in which control tokens are spelt out is taken to: the whole prompt would have it end its turn.
+        """
         head, tail = self._checked.head, self._checked.tail
         return [
-            any(token in text for token in self._control) or [*head, *ids.tolist(), *tail] == self._checked.whole(text)
-            for text, ids in zip(texts, encoded, strict=True)
+            [*head, *ids.tolist(), *tail] == whole or any(token in text for token in self._control)
+            for text, ids, whole in zip(texts, encoded, self._checked.wholes(texts), strict=True)
         ]
+
+    def within(self, texts: Sequence[str]) -> list[TokenIds | Grown]:
+        """Return each text's ids as they stand in the whole prompt, which is encoded as one; they are its own if they add up.
+
+        A text in which control tokens are spelt out is encoded alone.
+        """
+        alone = [any(token in text for token in self._control) for text in texts]
+        own = iter(self.encode([text for text, spelt in zip(texts, alone, strict=True) if spelt]))
+        wholes = iter(self._checked.wholes([text for text, spelt in zip(texts, alone, strict=True) if not spelt]))
+        return [next(own) if spelt else self._cut(next(wholes)) for spelt in alone]
+
+    def _cut(self, whole: Sequence[int]) -> TokenIds | Grown:
+        """Return what of a whole prompt is neither head nor tail.
+
+        Whatever the query: a token reaches into the prompt's own words before the passage, not beyond them.
+        """
+        head, tail = self._checked.head, self._checked.tail
+        start = common(head, whole)
+        end = len(whole) - common(tail[::-1], whole[start:][::-1])
+        ids = np.asarray(whole[start:end], dtype=np.int32)
+        swallowed = len(head) - start, len(tail) - (len(whole) - end)
+        return Grown(ids, *swallowed) if any(swallowed) else ids
 
 
 class PromptFrames:
@@ -111,12 +137,17 @@ class PromptFrames:
         head, tail = self._around(self._seam, self._cut(query, room // 2), instruction)
         return Frame(head=np.asarray(head, dtype=np.int32), tail=np.asarray(tail, dtype=np.int32))
 
-    def whole(self, query: str, instruction: str, document: str) -> list[int]:
-        """Return the ids of a whole prompt, each segment tokenised as one text: what frame and passage must add up to."""
+    def wholes(self, query: str, instruction: str, documents: Sequence[str]) -> list[list[int]]:
+        """Return the ids of whole prompts, each segment tokenised as one text: what frame and passage must add up to."""
         segments, instruction = self._prompt.asked(instruction)
+        place = next(number for number, segment in enumerate(segments) if "{document}" in segment)
         if self._prompt.stripped:
-            query, document = query.strip(), document.strip()
-        return self._join(segments, {"query": query, "instruction": instruction, "document": document})
+            query, documents = query.strip(), [document.strip() for document in documents]
+        values = {"query": query, "instruction": instruction}
+        head, tail = self._join(segments[:place], values), self._join(segments[place + 1 :], values)
+        texts = [filled(segments[place], values | {"document": document}) for document in documents]
+        found = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [[*head, *one.ids, *tail] for one in found]
 
     def answer_id(self, word: str) -> int:
         """Return the token of an answer. Raises: ValueError if it is not one token."""
@@ -140,11 +171,11 @@ class PromptFrames:
         before, _, after = segment.partition("{document}")
         blank = before[len(before.rstrip()) :]
         lefts = dict.fromkeys([(0, ""), (len(blank), blank), (len(blank), "")])
-        wholes = [self.whole(QUERY, "", probe) for probe in PROBES]
+        wholes = self.wholes(QUERY, "", PROBES)
         for (dropped, prefix), right in itertools.product(lefts, dict.fromkeys([after, after.lstrip()])):
             seam = _Seam(dropped, prefix, right)
             head, tail = self._around(seam, QUERY, "")
-            checked = Checked(head, tail, partial(self.whole, QUERY, ""))
+            checked = Checked(head, tail, partial(self.wholes, QUERY, ""))
             passages = PromptPassages(self._tokenizer, prefix, self._prompt.stripped, checked)
             if [[*head, *ids.tolist(), *tail] for ids in passages.encode(PROBES)] == wholes:
                 return seam, passages
@@ -164,6 +195,11 @@ class PromptFrames:
             return [token]
         ids: list[int] = self._tokenizer.encode(filled(segment, values), add_special_tokens=False).ids
         return ids
+
+
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many tokens two sequences begin with alike."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def filled(segment: str, values: dict[str, str]) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import Busy, ConfigError
 from indexer.store.token_vectors import TokenVectors
-from indexer.tokens import TokenIds
+from indexer.tokens import Grown, TokenIds
 
 
 class LongInstruction(ConfigError):
@@ -60,7 +60,7 @@ class PassageText:
     tokens: Mapping[str, TokenIds] = field(default_factory=dict)
     vectors: Mapping[str, TokenVectors] = field(default_factory=dict)
     """Stored token vectors, by the fingerprint of the model that made them."""
-    made: dict[str, TokenIds] = field(default_factory=dict)
+    made: dict[str, TokenIds | Grown] = field(default_factory=dict)
     """Ids that were made because none were stored: rerankers keep them here, or each question and each stage of a query
     would have the text tokenised anew."""
 

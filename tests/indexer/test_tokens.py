@@ -77,7 +77,7 @@ def test_ids_that_differ_within_a_pair_are_not_stored_and_reported_once(
         take(engine, c="the pump needs oil " * 4, d="pump")
     assert stored(engine) == {engine.embedder.passages.fingerprint: 4, cutting.fingerprint: 2}
     assert [record.message for record in caplog.records] == [
-        f"tokenizer {cutting.fingerprint[:12]}: ids of some passages differ within a pair, and are not stored"
+        f"tokenizer {cutting.fingerprint[:12]}: ids of some passages differ within a pair or prompt, and are not stored"
     ]
 
 
