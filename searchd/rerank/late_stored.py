@@ -78,7 +78,7 @@ class LateReranker:
         scores = np.full(len(passages), np.nan, dtype=np.float32)
         known = {place: stored for place, stored in enumerate(found) if stored is not None}
         if known:
-            query = self.model.frame(request.query, request.instruction, request.max_length).state
+            query = self._computing.frame(request).state
             job = partial(self.model.query_array, query)
             asked = self._device.run(job, priority=Priority.QUERY, deadline=request.deadline)
             scores[list(known)] = max_sims(asked, [stored.vectors for stored in known.values()], mean=self.model.mean)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 OVERLAP_SHARE = 0.25
 """Of a part's length, which it repeats of the part before it."""
+FRAMES_KEPT = 256
+"""Of one model's queries: each is asked for several times, and again when its scores are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class LocalReranker:
     def __init__(self, model: LocalModel, scheduler: Scheduler) -> None:
         self.model = model
         self._scheduler = scheduler
+        self._frames = lru_cache(FRAMES_KEPT)(model.frame)
 
     @property
     def fingerprint(self) -> str:
@@ -113,10 +117,15 @@ class LocalReranker:
             raise part.with_scores(np.maximum.reduceat(part.scores, firsts)) from part.__cause__
         return best
 
+    def frame(self, request: ScoreRequest) -> Frame:
+        """Return the frame of a request's query, made once."""
+        return self._frames(request.query, request.instruction, self._limit(request))
+
+    def _limit(self, request: ScoreRequest) -> int:
+        return min(request.max_length, self.model.longest)
+
     def _parts(self, request: ScoreRequest, passages: Sequence[PassageText]) -> tuple[list[Pair], NDArray[np.intp]]:
-        limit = min(request.max_length, self.model.longest)
-        frame = self.model.frame(request.query, request.instruction, limit)
-        return parts_of(frame, self._ids(passages), limit, whole=request.parts)
+        return parts_of(self.frame(request), self._ids(passages), self._limit(request), whole=request.parts)
 
     def _ids(self, passages: Sequence[PassageText]) -> list[TokenIds | Grown]:
         """Return the stored ids of each passage; those that were not stored are made, once, as they stand in the whole."""
