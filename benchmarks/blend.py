@@ -68,6 +68,9 @@ class Recorded:
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         return len(passages)
 
+    def query_cut(self, request: ScoreRequest) -> None:
+        return None
+
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         return np.array([self.logits[passage.text] for passage in passages], dtype=np.float32)
 

@@ -115,7 +115,9 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     step: Annotated[int, Meta(ge=1, le=99, description="By how many its window moves")] = 10
     depth: Annotated[int, Meta(ge=1, le=1000, description="Passages it scores at most")] = 50
     keep: Annotated[int, Meta(ge=1, le=1000, description="Passages that go on to the next stage")] = 20
-    max_length: Annotated[int, Meta(ge=16, le=32768, description="Tokens of query and passage together")] = 256
+    max_length: Annotated[
+        int, Meta(ge=16, le=32768, description="Tokens of query and passage together; the query gets half at most")
+    ] = 256
     long: Annotated[
         str,
         Meta(

@@ -112,7 +112,8 @@ class Candidate:
 class StageReport:
     """What became of one part of a search. Systems report like stages.
 
-    `reason` is set unless all was done; a stage that is full with a reason stopped early, its order settled.
+    `reason` is set unless all was done; a stage that is full with a reason stopped early, its order settled, or read the
+    query in part.
     """
 
     name: str

@@ -108,7 +108,7 @@ def rerank(services: Services, job: RerankJob, deadline: float, gone: Callable[[
         ranking=found,
         scales=services.rerankers.scales(job.choice.stages, job.query),
         tokens=texts.tokens + query_tokens * len(job.texts),
-        warnings=_warnings(job, found, texts, query_tokens),
+        warnings=_warnings(job, found, texts),
     )
 
 
@@ -121,13 +121,9 @@ def _limit_of(job: RerankJob, query_tokens: int) -> int | None:
     return None if limit == math.inf else int(limit)
 
 
-def _warnings(job: RerankJob, found: TextRanking, texts: Measured, query_tokens: int) -> tuple[str, ...]:
+def _warnings(job: RerankJob, found: TextRanking, texts: Measured) -> tuple[str, ...]:
     said = [f"{report.name} {report.status}: {report.reason}" for report in found.degraded]
     if texts.cut:
         said.append(f"{texts.cut:,} of {len(job.texts):,} documents were cut as the request asks")
-    shortest = min(job.choice.stages, key=lambda stage: stage.max_length)
-    if query_tokens > shortest.max_length // 2:
-        said.append(
-            f"the query has {query_tokens:,} tokens; stage {shortest.name} reads {shortest.max_length // 2} of them"
-        )
+    said += [f"{report.name}: {report.reason}" for report in found.stages if report.status == "full" and report.reason]
     return tuple(said)

@@ -201,7 +201,8 @@ class TotalAnswer(Answer, frozen=True, kw_only=True):
 class ReportAnswer(Answer, frozen=True, kw_only=True):
     """What became of one system or stage; `reason` is set unless all was done.
 
-    A stage that is full with a reason stopped early, its order settled: by the `scored` first of the `of` that entered.
+    A stage that is full with a reason stopped early, its order settled by the `scored` first of the `of` that entered, or
+    its model reads only so many tokens of a query.
     """
 
     name: str

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from searchd.evaluate.types import Question
 from searchd.rerank.text import passage_text
-from searchd.rerank.types import PassageText, Reranker, ScoreRequest, never
+from searchd.rerank.types import PassageText, QueryCut, Reranker, ScoreRequest, never
 from searchd.rerank.wish import request_of
 from searchd.settings import Stage
 from searchd.types import RerankRequest
@@ -102,6 +102,10 @@ class Remembered:
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         """See `Reranker.at_once`: as the model would be asked without a margin."""
         return len(passages)
+
+    def query_cut(self, request: ScoreRequest) -> QueryCut | None:
+        """Return None: of a replay nobody is told."""
+        return None
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """See `Reranker.score`."""

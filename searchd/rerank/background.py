@@ -15,7 +15,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from searchd.rerank.types import PassageText, Reranker, ScoreRequest
+from searchd.rerank.types import PassageText, QueryCut, Reranker, ScoreRequest
 
 POLL_S = 0.05
 """How often somebody who waits for a model is asked whether they still do."""
@@ -60,6 +60,10 @@ class LoadingReranker:
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         """See `Reranker.at_once`; all while it is not there."""
         return self._reranker().at_once(request, passages) if self.ready else len(passages)
+
+    def query_cut(self, request: ScoreRequest) -> QueryCut | None:
+        """See `Reranker.query_cut`; None while it is not there."""
+        return self._reranker().query_cut(request) if self.ready else None
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """Score with the model once it is there. See `Reranker.score`."""

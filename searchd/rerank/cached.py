@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from searchd.rerank.known import Rest
 from searchd.rerank.score_cache import ScoreCache, keys_of
-from searchd.rerank.types import PassageText, Reranker, ScoreRequest
+from searchd.rerank.types import PassageText, QueryCut, Reranker, ScoreRequest
 
 
 class CachedReranker:
@@ -50,6 +50,10 @@ class CachedReranker:
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         """See `Reranker.at_once`."""
         return self._rest(request, passages).at_once()
+
+    def query_cut(self, request: ScoreRequest) -> QueryCut | None:
+        """See `Reranker.query_cut`."""
+        return self._reranker.query_cut(request)
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """See `Reranker.score`."""

@@ -26,6 +26,7 @@ from searchd.rerank.types import (
     LongInstruction,
     PartScores,
     PassageText,
+    QueryCut,
     Reranker,
     ScoreRequest,
     public_reason,
@@ -54,6 +55,14 @@ class _End:
     status: StageStatus
     reason: str | None = None
     settled_at: int | None = None
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a stage has so far, whatever ends it: raw logits by passage id, and how far it reads the query."""
+
+    logits: dict[str, float] = field(default_factory=dict)
+    cut: QueryCut | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +144,10 @@ class Cascade:
         budget_ms = stage.budget_ms if request.budget_ms is None else min(stage.budget_ms, request.budget_ms)
         end = min(deadline, started + budget_ms / 1000)
         limit = "the query's time" if end == deadline else f"its budget of {budget_ms} ms"
-        logits: dict[str, float] = {}
+        found = _Found()
+        logits = found.logits
         try:
-            ended = self._score_all(replace(wish, deadline=end), entering, read, stage, limit, logits)
+            ended = self._score_all(replace(wish, deadline=end), entering, read, stage, limit, found)
         except Busy as error:
             ended = _End("partial" if logits else "skipped", str(error))
         except Exception as error:
@@ -149,13 +159,7 @@ class Cascade:
             if not isinstance(error, TransientError):
                 logits.clear()
             ended = _End("partial" if logits else "failed", public_reason(error))
-        ms = (self._clock() - started) * 1000
-        counting = {
-            one.passage_id: logits[one.passage_id] for one in entering[: ended.settled_at] if one.passage_id in logits
-        }
-        saved = 0 if ended.settled_at is None else len(entering) - len(logits)
-        report = StageReport(stage.name, ended.status, len(counting), len(entering), ms, ended.reason, saved)
-        return _Scored(counting, report)
+        return scored_of(stage, entering, found, ended, (self._clock() - started) * 1000)
 
     def _score_all(
         self,
@@ -164,9 +168,9 @@ class Cascade:
         read: Mapping[str, PassageText],
         stage: Stage,
         limit: str,
-        logits: dict[str, float],
+        found: _Found,
     ) -> _End:
-        """Score into `logits` as many of the first as fit, until all is scored, settled, or time is up; say how it ended."""
+        """Score into `found` as many of the first as fit, until all is scored, settled, or time is up; say how it ended."""
         if not entering:
             return _End("full")
         started = self._clock()
@@ -174,8 +178,11 @@ class Cascade:
             return _End("skipped", "no time was left for it")
         passages = [read[candidate.passage_id] for candidate in entering]
         work = _Work(wish, stage, entering, passages, self._load(stage), limit, started)
+        logits = found.logits
         while len(logits) + len(work.unscored) < len(entering):
             ended = self._score_some(work, logits)
+            if logits:
+                found.cut = work.reranker.query_cut(wish)
             if ended is not None:
                 return ended
         if work.unscored:
@@ -226,6 +233,19 @@ class Cascade:
         if self._clock() < end and not wish.cancelled():
             raise BadScores("a score is not a number")
         return _End("partial", CALLER_GONE) if wish.cancelled() else out_of_time(work.limit, logits, work.entering)
+
+
+def scored_of(stage: Stage, entering: Sequence[Candidate], found: _Found, ended: _End, ms: float) -> _Scored:
+    """Return what counts of what a stage has, with its report: how it ended, and how far it read the query."""
+    logits = found.logits
+    counting = {
+        one.passage_id: logits[one.passage_id] for one in entering[: ended.settled_at] if one.passage_id in logits
+    }
+    saved = 0 if ended.settled_at is None else len(entering) - len(logits)
+    said = [ended.reason, None if found.cut is None or not counting else str(found.cut)]
+    reason = "; ".join(one for one in said if one) or None
+    report = StageReport(stage.name, ended.status, len(counting), len(entering), ms, reason, saved)
+    return _Scored(counting, report)
 
 
 def settled_at(stage: Stage, entering: Sequence[Candidate], logits: Mapping[str, float], after: int) -> int | None:

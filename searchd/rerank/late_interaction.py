@@ -29,7 +29,7 @@ from searchd.rerank.loading import Recipe, Source, load
 from searchd.rerank.local import Frame, Pair, padded
 from searchd.rerank.pair_texts import longest_of
 from searchd.rerank.scheduler import Scheduler
-from searchd.rerank.types import Reranker
+from searchd.rerank.types import Reranker, query_cut
 from searchd.settings import Stage
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ class LateInteractionModel:
     def frame(self, query: str, instruction: str, limit: int) -> Frame:
         """See `LocalModel.frame`; the query is read apart, so that its length takes nothing from the passage."""
         ids = self._plain.encode(query, add_special_tokens=False).ids
-        return Frame(head=self._head, tail=self._tail, state=self._form.ids(ids))
+        cut = query_cut(min(len(ids), self._form.room), len(ids))
+        return Frame(head=self._head, tail=self._tail, state=self._form.ids(ids), cut=cut)
 
     def forward(self, batch: Sequence[Pair]) -> NDArray[np.float32]:
         """Return float32[len(batch)]: MaxSim in float32."""

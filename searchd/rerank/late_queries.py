@@ -48,10 +48,14 @@ class QueryForm:
     longest: int
     expansion: Expansion | None
 
+    @property
+    def room(self) -> int:
+        """How many of a query's own ids are read."""
+        return max(1, self.longest - len(self.head) - len(self.tail))
+
     def ids(self, text: Sequence[int]) -> QueryIds:
         """Return the sequence for a query's own ids; what does not fit is cut, as it was in training."""
-        room = max(1, self.longest - len(self.head) - len(self.tail))
-        own = [*self.head, *text[:room], *self.tail]
+        own = [*self.head, *text[: self.room], *self.tail]
         if self.expansion is None or len(own) >= self.expansion.length:
             return QueryIds(tuple(own), (1,) * len(own), (0,) * len(own))
         more = self.expansion.length - len(own)

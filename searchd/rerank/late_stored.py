@@ -18,7 +18,7 @@ from indexer.store.token_vectors import TokenVectors
 from searchd.rerank.known import Rest
 from searchd.rerank.local import LocalReranker, Pair
 from searchd.rerank.scheduler import Scheduler
-from searchd.rerank.types import PassageText, ScoreRequest
+from searchd.rerank.types import PassageText, QueryCut, ScoreRequest
 
 if TYPE_CHECKING:
     from searchd.rerank.late_interaction import LateInteractionModel
@@ -71,6 +71,10 @@ class LateReranker:
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         """See `Reranker.at_once`; what is stored comes along."""
         return self._rest(request, passages, self._found(request, passages)).at_once()
+
+    def query_cut(self, request: ScoreRequest) -> QueryCut | None:
+        """See `Reranker.query_cut`; a query is cut at its own length, whatever the request's."""
+        return self._computing.query_cut(request)
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """See `Reranker.score`."""

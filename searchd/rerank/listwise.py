@@ -28,7 +28,7 @@ from searchd.rerank.http import Endpoint
 from searchd.rerank.providers import decoded
 from searchd.rerank.remote import fingerprint_of, text_parts
 from searchd.rerank.scheduler import Scheduler
-from searchd.rerank.types import BadScores, PartScores, PassageText, Reranker, ScoreRequest, public_reason
+from searchd.rerank.types import BadScores, PartScores, PassageText, QueryCut, Reranker, ScoreRequest, public_reason
 from searchd.settings import HOUSE_RERANKER, Stage
 
 PART_WORDS = 300
@@ -83,6 +83,10 @@ class ListwiseReranker:
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         """Return all, as `fits` does."""
         return len(passages)
+
+    def query_cut(self, request: ScoreRequest) -> QueryCut | None:
+        """Return None: all of it is sent."""
+        return None
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """Return float32[len(passages)]: as many as there are for the first in the model's order, 1 for the last.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.tokens import Grown, PassageTokenizer, TokenIds
-from searchd.rerank.types import PartScores, PassageText, ScoreRequest
+from searchd.rerank.types import PartScores, PassageText, QueryCut, ScoreRequest
 
 if TYPE_CHECKING:
     from searchd.rerank.scheduler import Scheduler
@@ -36,6 +36,8 @@ class Frame:
     """Segment id of passage and tail; the head's is 0."""
     state: Any = None
     """What else the kind needs of the query."""
+    cut: QueryCut | None = None
+    """How far the query is read, if not to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,10 @@ class LocalReranker:
         pairs, firsts = self._parts(request, passages)
         running = self._scheduler.at_once(self.model, [pair.length for pair in pairs])
         return max(1, int(np.searchsorted([*firsts[1:], len(pairs)], running, side="right")))
+
+    def query_cut(self, request: ScoreRequest) -> QueryCut | None:
+        """See `Reranker.query_cut`."""
+        return self.frame(request).cut
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """See `Reranker.score`."""

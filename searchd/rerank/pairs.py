@@ -10,6 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from searchd.rerank.local import Frame
+from searchd.rerank.types import query_cut
 
 
 class PairFrames:
@@ -31,7 +32,8 @@ class PairFrames:
         """Return the frame of a query, which is cut to half of `limit` tokens at most."""
         room = max(self._special + 2, limit) - self._special
         first = self._tokenizer.encode(query, add_special_tokens=False)
-        first.truncate(max(1, min(len(first.ids), limit // 2, room - 1)))
+        tokens = len(first.ids)
+        first.truncate(max(1, min(tokens, limit // 2, room - 1)))
         second = self._tokenizer.encode("a", add_special_tokens=False)
         pair = self._tokenizer.post_process(first, second, True)
         inside = [place for place, sequence in enumerate(pair.sequence_ids) if sequence == 1]
@@ -40,4 +42,5 @@ class PairFrames:
             head=np.asarray(pair.ids[:start], dtype=np.int32),
             tail=np.asarray(pair.ids[end:], dtype=np.int32),
             passage_type=int(pair.type_ids[start]),
+            cut=query_cut(len(first.ids), tokens),
         )

@@ -21,7 +21,7 @@ from indexer.errors import ConfigError
 from indexer.tokens import QUERY, Grown, PassageTokenizer, TokenIds
 from searchd.rerank.local import Frame
 from searchd.rerank.prompts import BOS, EOS, Prompt
-from searchd.rerank.types import LongInstruction
+from searchd.rerank.types import LongInstruction, QueryCut, query_cut
 
 LEAST_TOKENS = 8
 """What the prompt must leave of a stage's `max_length` for query and passage."""
@@ -134,8 +134,9 @@ class PromptFrames:
             if instruction and limit - plain >= LEAST_TOKENS:
                 raise LongInstruction(f"instruction: too long; {said}")
             raise ConfigError(said)
-        head, tail = self._around(self._seam, self._cut(query, room // 2), instruction)
-        return Frame(head=np.asarray(head, dtype=np.int32), tail=np.asarray(tail, dtype=np.int32))
+        beginning, cut = self._cut(query.strip() if self._prompt.stripped else query, room // 2)
+        head, tail = self._around(self._seam, beginning, instruction)
+        return Frame(head=np.asarray(head, dtype=np.int32), tail=np.asarray(tail, dtype=np.int32), cut=cut)
 
     def wholes(self, query: str, instruction: str, documents: Sequence[str]) -> list[list[int]]:
         """Return the ids of whole prompts, each segment tokenised as one text: what frame and passage must add up to."""
@@ -181,10 +182,11 @@ class PromptFrames:
                 return seam, passages
         raise ValueError("its tokenizer joins a passage with the prompt around it, so this prompt is not made for it")
 
-    def _cut(self, query: str, tokens: int) -> str:
-        """Return as much of a query's beginning as makes so many tokens."""
+    def _cut(self, query: str, tokens: int) -> tuple[str, QueryCut | None]:
+        """Return as much of a query's beginning as makes so many tokens, and what is to be told of that."""
         encoding = self._tokenizer.encode(query, add_special_tokens=False)
-        return query if len(encoding.ids) <= tokens else query[: encoding.offsets[max(1, tokens) - 1][1]]
+        cut = query_cut(tokens, len(encoding.ids))
+        return (query, None) if cut is None else (query[: encoding.offsets[tokens - 1][1]], cut)
 
     def _join(self, segments: Sequence[str], values: dict[str, str]) -> list[int]:
         return [token for segment in segments for token in self._ids(segment, values)]

@@ -27,7 +27,7 @@ from searchd.rerank.http import TOO_LONG, Endpoint, Refused
 from searchd.rerank.local import OVERLAP_SHARE
 from searchd.rerank.providers import PROVIDERS, Asked, Indexed, Provider
 from searchd.rerank.scheduler import Scheduler
-from searchd.rerank.types import BadScores, PartScores, PassageText, Reranker, ScoreRequest, public_reason
+from searchd.rerank.types import BadScores, PartScores, PassageText, QueryCut, Reranker, ScoreRequest, public_reason
 from searchd.settings import HOUSE_RERANKER, Stage
 
 JOINT_MODELS = ("jina-reranker-v3",)
@@ -71,6 +71,10 @@ class RemoteReranker:
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         """Return all: a call is cheaper than two."""
         return len(passages)
+
+    def query_cut(self, request: ScoreRequest) -> QueryCut | None:
+        """Return None: all of it is sent."""
+        return None
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         """See `Reranker.score`. Raises also: Refused, Busy while the service is left alone."""

@@ -86,6 +86,22 @@ class ScoreRequest:
     """Asked often, from any thread; must be cheap."""
 
 
+@dataclass(frozen=True, slots=True)
+class QueryCut:
+    """A query of which a model reads only so many of its first tokens, counted by the model's own tokenizer."""
+
+    read: int
+    tokens: int
+
+    def __str__(self) -> str:
+        return f"the query was read to {self.read:,} of its {self.tokens:,} tokens"
+
+
+def query_cut(read: int, tokens: int) -> QueryCut | None:
+    """Return what is to be told of a query that is read so far; None if that is all of it."""
+    return QueryCut(read, tokens) if read < tokens else None
+
+
 class Reranker(Protocol):
     """A model that scores passages for a query. Thread-safe."""
 
@@ -100,6 +116,12 @@ class Reranker(Protocol):
         """Return how many of the first passages run side by side: to ask for fewer leaves room unused. At least one of any.
 
         Only for local kinds: what others score may depend on all that is asked for, and they return all.
+        """
+
+    def query_cut(self, request: ScoreRequest) -> QueryCut | None:
+        """Return how far the query of a request is read; None if to its end, and where all of it is sent elsewhere.
+
+        Asked after `score`, for every query: must be cheap, and waits for nothing.
         """
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:

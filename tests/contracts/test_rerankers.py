@@ -19,7 +19,7 @@ from searchd.rerank.local import LocalReranker
 from searchd.rerank.onnx_export import export_onnx
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.table import RERANKERS
-from searchd.rerank.types import PassageText, Reranker, ScoreRequest
+from searchd.rerank.types import PassageText, QueryCut, Reranker, ScoreRequest
 from searchd.settings import Settings, Stage
 from tests.searchd.rerank.families import write_decoder, write_t5
 from tests.searchd.rerank.late_models import write_stanford
@@ -155,6 +155,25 @@ class TestReranker:
     ) -> None:
         scores = scored(reranker, "words without an end " * 2000, PASSAGES[:2], 64 + more)
         assert abs(float(scores[0] - scores[1])) > 1e-4
+
+    def test_a_query_that_is_read_in_part_is_told_in_the_models_own_tokens(
+        self, named: tuple[Reranker, Path, str], more: int
+    ) -> None:
+        reranker, _, kind = named
+        assert isinstance(reranker, LocalReranker | LateReranker)
+        limit, words = 64 + more, "oil " * 300
+        bare = reranker.model.frame("", "", limit)
+        room = limit - len(bare.head) - len(bare.tail)
+        reads = {"causal": room // 2, "seq2seq": room // 2, "late_interaction": 16 - 3}.get(kind, limit // 2)
+        tokens = len(reranker.model.tokenizer.encode([words.strip()])[0])
+        cut = reranker.query_cut(ScoreRequest(words.strip(), limit))
+        # A prompt's blank before a word, or none, may make one token more.
+        assert cut in (QueryCut(reads, tokens), QueryCut(reads, tokens + 1))
+        assert reranker.query_cut(ScoreRequest("oil", limit)) is None
+        within = "oil " * (reads * 300 // tokens - 1)
+        assert reranker.query_cut(ScoreRequest(within.strip(), limit)) is None
+        same = [scored(reranker, words + end, PASSAGES, limit) for end in ("pump", "turbine")]
+        np.testing.assert_allclose(*same, atol=1e-4)
 
     def test_lengths_beyond_what_the_model_takes_are_cut_to_it(self, reranker: Reranker, more: int) -> None:
         assert np.isfinite(scored(reranker, QUERY, [PASSAGES[3]], 8192 + more)).all()

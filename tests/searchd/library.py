@@ -27,7 +27,7 @@ from searchd.query_log import QueryLog
 from searchd.rerank.cascade import Cascade
 from searchd.rerank.scheduler import Scheduler
 from searchd.rerank.table import RerankerCache
-from searchd.rerank.types import PassageText, Reranker, ScoreRequest
+from searchd.rerank.types import PassageText, QueryCut, Reranker, ScoreRequest
 from searchd.services import Services
 from searchd.settings import Profile, Settings, Stage
 from searchd.standing import Standings
@@ -62,6 +62,9 @@ class CountingReranker:
 
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         return min(4, len(passages))
+
+    def query_cut(self, request: ScoreRequest) -> QueryCut | None:
+        return None
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         words = set(request.query.lower().split())

@@ -26,6 +26,8 @@ from searchd.api.schemas import SearchRequest
 from searchd.api.search import query_from_request
 from searchd.pipeline import SearchPipeline
 from searchd.profiles import body_of
+from searchd.rerank.scheduler import Scheduler
+from searchd.rerank.table import RerankerCache
 from searchd.rerank.types import PassageText, Reranker, ScoreRequest
 from searchd.services import Services
 from searchd.settings import Profile, Settings, Stage
@@ -148,6 +150,20 @@ def test_pages_agree_where_a_stage_stops_early_and_nothing_is_degraded(services:
     assert 4 <= scored < 20
     assert (reason, degraded) == (f"settled after {scored} of 20", ())
     assert [name for page in pages for name in ids(page)] == ids(search(settling, "valve pump 7", limit=40))
+
+
+def test_a_query_of_which_a_stage_reads_part_is_answered_in_full_and_told_so(services: Services) -> None:
+    (stage,) = (one for one in Profile().stages if one.name == "small")
+    profiles = {"plain": Profile(depth=20, stages=(msgspec.structs.replace(stage, budget_ms=20_000),))}
+    settings = msgspec.structs.replace(services.settings, profiles=profiles, dtype="float32")
+    rerankers = RerankerCache(settings, Scheduler(services.engine.device))
+    reading = services_over(services.engine, settings, rerankers.of)
+    rerankers.check(profiles["plain"].stages)
+    found = search(reading, "valve " + "oilcan " * 30, strict=True)
+    assert [(one.status, one.reason) for one in found.stages] == [("full", "the query was read to 32 of its 61 tokens")]
+    assert found.degraded == ()
+    short = search(reading, "which valve is closed")
+    assert [(one.status, one.reason) for one in short.stages] == [("full", None)]
 
 
 def test_beyond_the_last_page_there_is_nothing_and_the_total_stays(services: Services) -> None:

@@ -14,7 +14,7 @@ from searchd.evaluate.types import Question, Topic
 from searchd.evaluate.workbench import fused_candidates
 from searchd.present import by_document
 from searchd.rerank.cascade import Cascade
-from searchd.rerank.types import PassageText, ScoreRequest
+from searchd.rerank.types import PassageText, QueryCut, ScoreRequest
 from searchd.settings import Profile, Stage
 from searchd.types import Candidate, Ranking, RerankRequest
 
@@ -34,6 +34,9 @@ class Known:
 
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         return min(self.batch, len(passages))
+
+    def query_cut(self, request: ScoreRequest) -> QueryCut | None:
+        return None
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]):  # type: ignore[no-untyped-def]
         return np.array([self.scores[one.text] for one in passages], dtype=np.float32)

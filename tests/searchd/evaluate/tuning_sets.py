@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from indexer.types import RankedPassage
 from searchd.evaluate.scores import ScoreTable
 from searchd.evaluate.types import JudgedData, Question, Topic
-from searchd.rerank.types import PassageText, Reranker, ScoreRequest
+from searchd.rerank.types import PassageText, QueryCut, Reranker, ScoreRequest
 from searchd.settings import Stage
 from searchd.types import Candidate, Ranking
 
@@ -55,6 +55,9 @@ class SayingReranker:
 
     def at_once(self, request: ScoreRequest, passages: Sequence[PassageText]) -> int:
         return min(4, len(passages))
+
+    def query_cut(self, request: ScoreRequest) -> QueryCut | None:
+        return None
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         self.clock.now += len(passages) * COST_MS[self.model] / 1000

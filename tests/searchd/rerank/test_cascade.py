@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from indexer.device import Device, Priority
 from indexer.errors import Busy, ConfigError, InputError
 from searchd.rerank.cascade import Cascade
-from searchd.rerank.types import LongInstruction, PassageText, ScoreRequest
+from searchd.rerank.types import LongInstruction, PassageText, QueryCut, ScoreRequest
 from searchd.settings import Settings, Stage
 from searchd.types import Candidate, RerankRequest, StageReport
 
@@ -39,6 +40,7 @@ class Listed:
     """
 
     fingerprint = "listed"
+    cut: QueryCut | None = None
 
     def __init__(
         self, scores: Mapping[str, float], clock: Clock | None = None, pair_s: float = 0.01, believed_s: float = 0.0
@@ -49,6 +51,9 @@ class Listed:
 
     def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
         return min(len(passages), int(seconds / self.believed_s + 1e-9)) if self.believed_s else len(passages)
+
+    def query_cut(self, request: ScoreRequest) -> QueryCut | None:
+        return self.cut
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         texts = [passage.text.splitlines()[-1] for passage in passages]
@@ -428,6 +433,35 @@ def test_a_stage_that_is_late_and_says_why_is_partial_if_it_has_scores() -> None
     ordered, (report,) = rerank(fused("abcdef"), (Stage(name="small", blend=1.0), Interrupted(RISING)))
     assert (letters(ordered), report.status, report.scored) == ("dcbaef", "partial", 4)
     assert report.reason == "the device was busy until the deadline"
+
+
+CUT = QueryCut(32, 1069)
+SAID = "the query was read to 32 of its 1,069 tokens"
+
+
+def test_a_stage_that_reads_part_of_the_query_says_so_and_all_else_is_as_before() -> None:
+    stage, reranker = small(RISING, keep=2)
+    before, (plain, last) = rerank(fused("abcd"), (stage, reranker), large(RISING))
+    reranker.cut = CUT
+    ordered, reports = rerank(fused("abcd"), (stage, reranker), large(RISING))
+    assert ordered == before
+    assert reports == (replace(plain, reason=SAID), last)
+    assert (plain.status, plain.reason, last.reason) == ("full", None, None)
+
+
+def test_how_far_a_query_was_read_stands_behind_what_ended_the_stage() -> None:
+    interrupted = Interrupted(RISING)
+    interrupted.cut = CUT
+    _, (report,) = rerank(fused("abcdef"), (Stage(name="small", blend=1.0), interrupted))
+    assert report.reason == f"the device was busy until the deadline; {SAID}"
+
+
+@pytest.mark.parametrize("sound", [0, 1])
+def test_nothing_is_said_of_the_query_where_nothing_counts(sound: int) -> None:
+    failing = Failing(raising, sound)
+    failing.cut = CUT
+    _, (report,) = rerank(fused(MANY), (Stage(name="small", **ALONE), failing))  # type: ignore[arg-type]
+    assert (report.status, report.reason) == ("failed", "RuntimeError; the daemon's log says more")
 
 
 def test_a_stage_whose_queue_is_full_is_skipped_in_its_own_words() -> None:

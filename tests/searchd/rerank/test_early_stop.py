@@ -18,7 +18,7 @@ from searchd.rerank.early_stop import stop_at, stop_margins
 from searchd.rerank.local import LocalReranker
 from searchd.rerank.order import fused_scores
 from searchd.rerank.scheduler import Scheduler
-from searchd.rerank.types import ScoreRequest
+from searchd.rerank.types import QueryCut, ScoreRequest
 from searchd.settings import Settings, Stage
 from searchd.types import Candidate, RerankRequest
 from tests.searchd.rerank.test_cascade import Clock, Listed, fused, large, letters, rerank
@@ -118,6 +118,13 @@ def test_a_stage_whose_order_is_settled_stops_is_full_and_says_so() -> None:
     assert report.reason == f"settled after {report.scored} of 20"
     assert 3 <= report.scored <= len(reranker.texts) < 20 == report.of
     assert report.saved == 20 - len(reranker.texts)
+
+
+def test_a_stage_that_is_settled_also_says_how_far_it_read_the_query() -> None:
+    reranker = Chunked(FALLING, 4)
+    reranker.cut = QueryCut(32, 69)
+    _, (report,) = rerank(fused(NAMES), (stage(0.5), reranker))
+    assert report.reason == f"settled after {report.scored} of 20; the query was read to 32 of its 69 tokens"
 
 
 def test_without_a_margin_all_are_scored_in_one_go() -> None:

@@ -341,6 +341,14 @@ def test_a_window_that_fails_once_is_asked_for_again() -> None:
     assert places(scores)[:10] == list(range(39, 29, -1))
 
 
+def test_all_of_a_query_is_sent_however_long() -> None:
+    asked = replace(ASKS, query="turbine " * 1000 + "oil", max_length=16)
+    with chatting(Chat()) as (reranker, server):
+        reranker.score(asked, numbers(1, 2))
+        assert asked.query in server.asked[0].body["messages"][-1]["content"]
+        assert reranker.query_cut(asked) is None
+
+
 def test_a_service_that_goes_away_between_windows_leaves_the_order_so_far_and_fails_what_must_be_whole() -> None:
     with chatting(Chat()) as (reranker, server):
         server.plan = [Fault(), *[Fault(500)] * ATTEMPTS]

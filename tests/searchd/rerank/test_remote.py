@@ -623,6 +623,14 @@ def load(**options: Any) -> RemoteReranker:
     return loaded
 
 
+def test_all_of_a_query_is_sent_however_long(cohere: tuple[RemoteReranker, Service]) -> None:
+    reranker, server = cohere
+    asked = ScoreRequest("turbine " * 1000, 16)
+    reranker.score(asked, PASSAGES)
+    assert server.asked[-1].body["query"] == asked.query
+    assert reranker.query_cut(asked) is None
+
+
 def test_a_usual_address_and_key_need_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, provider in PROVIDERS.items():
         if provider.url:

@@ -23,7 +23,7 @@ from searchd.rerank.providers import PROVIDERS
 from searchd.rerank.scales import Scale, scale_of
 from searchd.rerank.table import RERANKERS
 from searchd.rerank.texts import TextRanking, relevance_scores, rerank_texts
-from searchd.rerank.types import PassageText, ScoreRequest
+from searchd.rerank.types import PassageText, QueryCut, ScoreRequest
 from searchd.services import Services
 from searchd.settings import Profile, Settings, Stage
 
@@ -43,6 +43,9 @@ class Listed:
 
     def fits(self, request: ScoreRequest, passages: Sequence[PassageText], seconds: float) -> int:
         return len(passages) if self.most is None else max(0, self.most - sum(len(texts) for _, texts in self.asked))
+
+    def query_cut(self, request: ScoreRequest) -> QueryCut | None:
+        return None
 
     def score(self, request: ScoreRequest, passages: Sequence[PassageText]) -> NDArray[np.float32]:
         if self.error is not None:
