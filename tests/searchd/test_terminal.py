@@ -61,7 +61,7 @@ def test_texts_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_line_is_wrapped_at_words_and_a_whole_one_never_broken(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setattr(output, "_width", 20)  # rich reads COLUMNS once, where it is set when the console is made
     line("three words are here for two lines")
     whole_line("three words are here for two lines")
     assert capsys.readouterr().out.splitlines() == [

@@ -231,7 +231,7 @@ def test_an_error_of_loading_keeps_nothing_of_the_model_that_was_half_there(
     def failing(stage: Stage, settings: Settings, scheduler: Scheduler) -> Reranker:
         read = torch.ones(8)
         halves.append(weakref.ref(read))
-        with refusals(stage, "a cross-encoder"):
+        with refusals(stage, settings, "a cross-encoder"):
             scheduler.device.run(on_device, priority=Priority.RERANK)
         raise AssertionError(read)
 
