@@ -100,9 +100,7 @@ class Daemon:
         end = time.monotonic() + READY_S
         while time.monotonic() < end:
             if self.process.poll() is not None:
-                raise AssertionError(
-                    f"the daemon ended with {self.process.poll()}:\n{self.log.read_text()[-3000:]}"
-                )
+                raise AssertionError(f"the daemon ended with {self.process.poll()}:\n{self.log.read_text()[-3000:]}")
             try:
                 if httpx.get(self.url + path, timeout=5, trust_env=False).status_code == 200:
                     return

@@ -14,6 +14,7 @@ from typing import Any
 from litestar import Request
 
 from indexer.errors import Busy, Forbidden, InputError
+from searchd.api.admission import Load
 from searchd.api.principals import principal_of
 from searchd.api.running import RERANKS, run_work
 from searchd.rerank.choosing import Choice
@@ -21,7 +22,7 @@ from searchd.rerank.lengths import Measured, measured, tokens_of_parts
 from searchd.rerank.scales import Scale
 from searchd.rerank.texts import TextRanking, rerank_texts
 from searchd.services import Services
-from searchd.settings import Settings
+from searchd.settings import LOCAL_KINDS, Settings
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,11 @@ class RerankJob:
     most_tokens: int | None = None
     """Of a text."""
     most_parts: int | None = None
+
+    @property
+    def size(self) -> int:
+        """How many characters its pairs have, as they come."""
+        return sum(map(len, self.texts)) + len(self.texts) * len(self.query)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +78,13 @@ async def run_rerank(request: Request[Any, Any, Any], services: Services, job: R
 
     All of it may take the setting `max_timeout_ms`. Raises: InputError; Busy; TransientError if a text got no score.
     """
+    most_s = services.settings.max_timeout_ms / 1000 - KEPT_S
 
     def work(gone: Callable[[], bool], arrived: float) -> Reranked:
-        return rerank(services, job, arrived + services.settings.max_timeout_ms / 1000 - KEPT_S, gone)
+        return rerank(services, job, arrived + most_s, gone)
 
-    return await run_work(request, RERANKS, work)
+    shared = all(stage.kind in LOCAL_KINDS for stage in job.choice.stages)
+    return await run_work(request, RERANKS, work, Load(job.choice.name, job.size, most_s, shared))
 
 
 def rerank(services: Services, job: RerankJob, deadline: float, gone: Callable[[], bool]) -> Reranked:

@@ -18,6 +18,7 @@ from litestar import Request
 
 from indexer.errors import Busy
 from indexer.scope import Scope
+from searchd.api.admission import Admission, Entry, Load
 from searchd.services import Services
 from searchd.types import Query, SearchResponse
 
@@ -37,22 +38,38 @@ class WorkQueue:
         self._waiting = waiting
         self._inside = 0
         self._limiter: CapacityLimiter | None = None
+        self._admission = Admission(at_once)
 
-    async def run(self, work: Work[T], gone: threading.Event) -> T:
+    async def run(self, work: Work[T], gone: threading.Event, load: Load | None = None) -> T:
         """Run on a thread; what a caller waits for one counts against the budget, since `work` is told when it came.
 
-        Raises: Busy when too many wait already; what the work raises.
+        Raises: Busy when too many wait already, or when they leave too little time for a `load`; what the work raises.
         """
         arrived = time.monotonic()
         if self._inside >= self._at_once + self._waiting:
             raise Busy(f"{self._waiting} {self._name} wait already; try again in a moment")
         if self._limiter is None:
             self._limiter = CapacityLimiter(self._at_once)
+        entry = None if load is None else self._admission.enter(load)
+        job = work if entry is None else self._noted(work, entry)
         self._inside += 1
         try:
-            return await anyio.to_thread.run_sync(work, gone.is_set, arrived, limiter=self._limiter)
+            return await anyio.to_thread.run_sync(job, gone.is_set, arrived, limiter=self._limiter)
         finally:
             self._inside -= 1
+            if entry is not None:
+                self._admission.end(entry, done=False)  # of one that was called off before a thread took it up
+
+    def _noted(self, work: Work[T], entry: Entry) -> Work[T]:
+        """Return work that says when it begins, and when it is done."""
+
+        def run(gone: Callable[[], bool], arrived: float) -> T:
+            self._admission.begin(entry)
+            found = work(gone, arrived)
+            self._admission.end(entry, done=True)
+            return found
+
+        return run
 
 
 def work_queues() -> dict[str, WorkQueue]:
@@ -69,13 +86,13 @@ async def run_search(request: Request[Any, Any, Any], services: Services, query:
     return await run_work(request, SEARCHES, search)
 
 
-async def run_work(request: Request[Any, Any, Any], queue: str, work: Work[T]) -> T:
+async def run_work(request: Request[Any, Any, Any], queue: str, work: Work[T], load: Load | None = None) -> T:
     """Run work for a request whose body was read. Raises: see `WorkQueue.run`."""
     queues: dict[str, WorkQueue] = request.app.state["queues"]
     gone = threading.Event()
     watcher = asyncio.create_task(_watch(request, gone))
     try:
-        return await queues[queue].run(work, gone)
+        return await queues[queue].run(work, gone, load)
     finally:
         watcher.cancel()
         with contextlib.suppress(asyncio.CancelledError):
