@@ -9,11 +9,9 @@ First one client asks, one call after the other: that is the capacity. Then call
 from __future__ import annotations
 
 import argparse
-import random
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +22,7 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.rerank import DATASET, natural_workload
-from benchmarks.reranking.load import REFUSED_MS, Call, calls_of
+from benchmarks.reranking.load import REFUSED_MS, Call, calls_of, flood
 from tests.daemon import Daemon
 
 CALLS = 40
@@ -53,27 +51,8 @@ def capacity(client: httpx.Client, calls: Sequence[Call]) -> float:
     for call in calls[:8]:
         ask(client, call)
     started = time.perf_counter()
-    pairs = sum(ask(client, call).pairs for call in calls)
+    pairs = sum(one.pairs for one in (ask(client, call) for call in calls) if not one.code)
     return pairs / (time.perf_counter() - started)
-
-
-def flooded(
-    client: httpx.Client, calls: Sequence[Call], pairs_per_s: float, seconds: float
-) -> tuple[list[Answer], float]:
-    """Send so many pairs a second for so long; return the answers, and the seconds until the last one."""
-    chance, answers, threads = random.Random(2), list[Answer](), list[threading.Thread]()
-    started = due = time.perf_counter()
-    number = 0
-    while due < started + seconds:
-        call = calls[number % len(calls)]
-        time.sleep(max(0.0, due - time.perf_counter()))
-        threads.append(threading.Thread(target=lambda call=call: answers.append(ask(client, call))))
-        threads[-1].start()
-        due += chance.expovariate(pairs_per_s / len(call.passages))
-        number += 1
-    for thread in threads:
-        thread.join()
-    return answers, time.perf_counter() - started
 
 
 def main() -> None:
@@ -94,13 +73,15 @@ def main() -> None:
         with daemon, httpx.Client(base_url=daemon.url, timeout=120, limits=httpx.Limits(max_connections=500)) as client:
             alone = capacity(client, calls)
             print(f"one client: {alone:.0f} pairs/s", flush=True)
-            answers, seconds = flooded(client, calls, given.times * alone, given.seconds)
+            answers: list[Answer] = []
+            seconds = flood(calls, given.times * alone, given.seconds, lambda call: answers.append(ask(client, call)))
     done, refused = [one for one in answers if not one.code], [one.ms for one in answers if one.code]
-    share, p50 = sum(one.pairs for one in done) / seconds / alone, statistics.median(one.ms for one in done)
+    share = sum(one.pairs for one in done) / seconds / alone
     print(
-        f"{len(answers)} calls at {given.times:g} times that: {len(done)} done, p50 {p50:.0f} ms; "
-        f"{share:.2f} of one client's throughput"
+        f"{len(answers)} calls at {given.times:g} times that: {len(done)} done, {share:.2f} of one client's throughput"
     )
+    if done:
+        print(f"those took p50 {statistics.median(one.ms for one in done):.0f} ms")
     if refused:
         early = sum(ms <= REFUSED_MS for ms in refused) / len(refused)
         print(

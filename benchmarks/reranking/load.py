@@ -11,7 +11,7 @@ import statistics
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,8 +119,7 @@ def overload(ours: Ours, calls: Sequence[Call], capacity: float, times: float, s
     A call does as a stage of the cascade does: it asks how many passages fit, and scores those. Goodput counts pairs
     scored by their call's deadline; a call that got none was refused.
     """
-    chance, threads, lock = random.Random(2), [], threading.Lock()
-    good, ends, refusals = [0], Counter[str](), []
+    lock, good, ends, refusals = threading.Lock(), [0], Counter[str](), list[float]()
 
     def ask(call: Call) -> None:
         started = time.monotonic()
@@ -131,29 +130,37 @@ def overload(ours: Ours, calls: Sequence[Call], capacity: float, times: float, s
             if not scored:
                 refusals.append((time.monotonic() - started) * 1000)
 
-    started = due = time.monotonic()
-    number = 0
-    while due < started + seconds:
-        call = calls[number % len(calls)]
-        time.sleep(max(0.0, due - time.monotonic()))
-        threads.append(threading.Thread(target=ask, args=(call,)))
-        threads[-1].start()
-        due += chance.expovariate(times * capacity / len(call.passages))
-        number += 1
-    sent = time.monotonic() - started
-    for thread in threads:
-        thread.join()
-    goodput = good[0] / max(sent, time.monotonic() - started)
+    took = flood(calls, times * capacity, seconds, ask)
+    goodput = good[0] / took
     return {
         "times": times,
         "deadline_ms": DEADLINE_S * 1000,
-        "calls": number,
+        "calls": sum(ends.values()),
         "ends": dict(ends),
         "goodput_pairs_per_s": goodput,
         "goodput_share": goodput / capacity,
         "refused_p50_ms": statistics.median(refusals) if refusals else 0.0,
         "refused_within_50ms": float(np.mean([ms <= REFUSED_MS for ms in refusals])) if refusals else 1.0,
     }
+
+
+def flood(calls: Sequence[Call], pairs_per_s: float, seconds: float, ask: Callable[[Call], None]) -> float:
+    """Ask calls over and over, each on a thread of its own, so many pairs a second in the mean, whether others are done or not.
+
+    Returns the seconds until the last one was done; none is begun after `seconds`.
+    """
+    chance, threads = random.Random(2), list[threading.Thread]()
+    started = due = time.monotonic()
+    for call in itertools.cycle(calls):
+        if due >= started + seconds:
+            break
+        time.sleep(max(0.0, due - time.monotonic()))
+        threads.append(threading.Thread(target=ask, args=(call,)))
+        threads[-1].start()
+        due += chance.expovariate(pairs_per_s / len(call.passages))
+    for thread in threads:
+        thread.join()
+    return time.monotonic() - started
 
 
 def attempt(ours: Ours, call: Call, deadline: float) -> tuple[int, str]:
