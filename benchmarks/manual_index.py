@@ -4,8 +4,9 @@
     searchd eval OUT_FOLDER
 
 HTML_FOLDER holds a manual in pages with its `bookindex.html` (Debian: apt-get download postgresql-doc-15; dpkg -x), OUT_FOLDER
-gets it in the BEIR layout. People wrote these entries for people who look something up; no model, depth or blend was fitted to them.
-Entries of one word are left out, and those that name more than five pages. Pages are read by the product's own parser.
+gets it in the BEIR layout. People wrote these entries for people who look something up; no model, depth or blend was fitted
+to them. Entries of one word are left out, and those that name more than five pages. Pages are read by the product's own
+parser.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ A caller who is let in only to hear after half a minute that the time was too sh
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -50,7 +51,7 @@ class Admission:
     _pace: dict[str, float] = field(default_factory=dict)
     """Seconds for a size of 1 by sort, where all threads are taken."""
     _first: dict[str, float] = field(default_factory=dict)
-    """The same as it follows from what ran alone, until that was seen."""
+    """The same as it follows from the quickest that ran alone (another may have waited for its model), until that was seen."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def enter(self, load: Load) -> Entry:
@@ -86,7 +87,7 @@ class Admission:
                 known = self._pace.setdefault(sort, took)
                 self._pace[sort] = known + WEIGHT * (took - known)
             elif entry.beside == 1 and entry.load.shared and sort not in self._pace:
-                self._first[sort] = took * self.threads
+                self._first[sort] = min(took * self.threads, self._first.get(sort, math.inf))
 
     def _left(self, entry: Entry) -> float:
         """Return how long it will still have its thread."""

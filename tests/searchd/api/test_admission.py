@@ -71,10 +71,11 @@ def test_nobody_is_refused_while_a_thread_is_free_or_nothing_is_known() -> None:
 def test_what_ran_alone_tells_what_it_takes_among_others_where_they_share_a_device() -> None:
     clock = Clock()
     admission = Admission(2, clock)
-    entry = admission.enter(load(shared=True))
-    admission.begin(entry)
-    clock.now += 5.0  # so 10 s where two run at once
-    admission.end(entry, done=True)
+    for seconds in (100.0, 5.0, 7.0):  # the first waited for its model; 5 s alone are 10 s where two run at once
+        entry = admission.enter(load(shared=True))
+        admission.begin(entry)
+        clock.now += seconds
+        admission.end(entry, done=True)
     for _ in range(5):
         admission.enter(load(shared=True))  # the fifth: 20 s ahead on two threads, and 10 of its own
     with pytest.raises(Busy, match="about 25 s"):
