@@ -83,7 +83,9 @@ def test_dockerfile_copies_what_exists_and_everything_the_wheel_needs() -> None:
     copied = [word for name, rest in dockerfile() if name == "COPY" for word in shlex.split(rest)[:-1]]
     for path in copied:
         assert (ROOT / path).exists(), path
-    assert {"pyproject.toml", "indexer", "searchd", "web", "migrations", "LICENSE"} <= set(copied)
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["packages"] == ["indexer", "searchd", "web"]  # what people install: no tests, no benchmarks
+    assert {"pyproject.toml", *wheel["packages"], *wheel["force-include"], "LICENSE"} <= set(copied)
 
 
 def test_dockerfile_settings_exist_and_its_command_is_one_the_command_line_takes() -> None:
