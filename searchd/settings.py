@@ -18,7 +18,7 @@ from indexer import settings as indexer_settings
 HOUSE_RERANKER = "rerank-base"
 """The packaged cross-encoder that a stage runs unless it names another: rerank-small, a Hugging Face name, or a folder."""
 
-PACKAGED = (HOUSE_RERANKER, "rerank-small")
+HOUSE_RERANKERS = (HOUSE_RERANKER, "rerank-small")
 """What packaged cross-encoders are called."""
 
 LOCAL_KINDS = ("cross_encoder", "causal", "seq2seq", "late_interaction", "onnx")
@@ -146,7 +146,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for option, kinds in OPTIONS.items():
             if self.kind not in kinds and getattr(self, option) != defaults_of(type(self))[option]:
                 raise ValueError(f"{option} is for stages of kind {', '.join(kinds)}; {self.name!r} is {self.kind}")
-        if self.kind in NAMED_KINDS and self.model in PACKAGED and not Path(self.model).is_dir():
+        if self.kind in NAMED_KINDS and self.model in HOUSE_RERANKERS and not Path(self.model).is_dir():
             raise ValueError(
                 f"model of stage {self.name!r} must be {NAMED_KINDS[self.kind]}, by its Hugging Face name or as a folder: "
                 f"{self.model} is a packaged cross-encoder, and the stage is of kind {self.kind}"

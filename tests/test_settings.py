@@ -10,7 +10,7 @@ import pytest
 from indexer.errors import ConfigError
 from indexer.settings import MASK, describe, load_settings
 from searchd.rerank.house import HOUSE_MODELS
-from searchd.settings import PACKAGED, Key, Profile, Settings, Stage
+from searchd.settings import HOUSE_RERANKERS, Key, Profile, Settings, Stage
 
 
 def test_environment_wins_over_file_and_file_over_default(tmp_path: Path) -> None:
@@ -152,4 +152,4 @@ def test_a_stage_of_a_kind_that_no_packaged_model_is_must_name_one(
 def test_stages_that_do_without_a_name_of_a_model_go_on_doing_so() -> None:
     assert Stage(name="large").model == "rerank-base"
     assert Stage(name="far", kind="remote", provider="tei", url="http://127.0.0.1:8080").provider == "tei"
-    assert set(HOUSE_MODELS) == set(PACKAGED)
+    assert set(HOUSE_MODELS) == set(HOUSE_RERANKERS)
