@@ -181,7 +181,7 @@ class Cascade:
         logits = found.logits
         while len(logits) + len(work.unscored) < len(entering):
             ended = self._score_some(work, logits)
-            if logits:
+            if logits and found.cut is None:
                 found.cut = work.reranker.query_cut(wish)
             if ended is not None:
                 return ended

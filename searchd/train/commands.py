@@ -15,6 +15,7 @@ import click
 
 from indexer.errors import Conflict, TransientError
 from searchd.models import put_to_use, show_figures
+from searchd.program import Terminated
 from searchd.terminal import bars, console, line, settings_now
 from searchd.train.beside import step_aside
 
@@ -92,7 +93,7 @@ def stopped_with_a_word() -> Iterator[None]:
     again = "the same command goes on where it was"
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, Terminated):
         console.print(f"Stopped; {again}.", highlight=False)
         raise
     except (OSError, SafetensorError, RuntimeError) as error:
